@@ -1,0 +1,208 @@
+//! Companies, users, tokens and streams: SQLite, and a mirror of it in memory.
+//!
+//! Reads are answered by the mirror, without waiting; writes go to the database, whose triggers
+//! note what changed, and the mirror follows those notes. So a change made by another process on
+//! the same file is seen like our own. Invariant: the mirror never knows what the database has not.
+
+mod database;
+mod mirror;
+mod streams;
+mod tokens;
+
+pub use database::now_ms;
+pub use streams::{NewStream, StreamChange, StreamPage};
+pub use tokens::{Issued, NewToken};
+
+use crate::catalogue::mirror::Mirror;
+use crate::domain::error::{Code, Error, Fault, Refusal};
+use crate::domain::id::{StreamId, TokenKey};
+use crate::domain::stream::{Stream, Target};
+use crate::domain::token::Token;
+use crate::metrics::Metrics;
+use hmac::{Hmac, KeyInit, Mac};
+use parking_lot::RwLock;
+use sha2::Sha256;
+use sqlx::SqlitePool;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The number of the last change before anything was read.
+const NOTHING: i64 = -1;
+
+/// The catalogue of one database file.
+pub struct Catalogue {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    secret: [u8; 32],
+    token_hash: Hmac<Sha256>,
+    mirror: RwLock<Mirror>,
+    /// Held while following changes, so that they are applied in order; the last one's number.
+    followed: tokio::sync::Mutex<i64>,
+    used: parking_lot::Mutex<HashMap<TokenKey, u64>>,
+    metrics: Arc<Metrics>,
+}
+
+/// What is no more since the last look.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Tokens revoked or expired.
+    pub tokens: Vec<(TokenKey, Code)>,
+    /// Streams deleted.
+    pub streams: Vec<StreamId>,
+}
+
+impl Catalogue {
+    /// Opens the file, creating and migrating it if need be, and reads all of it.
+    pub async fn open(url: &str, metrics: Arc<Metrics>) -> Result<Self, Fault> {
+        let (writer, readers) = database::open(url).await?;
+        let secret = database::signing_secret(&writer).await?;
+        let catalogue = Self {
+            writer,
+            readers,
+            secret,
+            token_hash: derive(&secret, "streamgate token hash 1"),
+            mirror: RwLock::default(),
+            followed: tokio::sync::Mutex::new(NOTHING),
+            used: parking_lot::Mutex::default(),
+            metrics,
+        };
+        catalogue.refresh().await?;
+        Ok(catalogue)
+    }
+
+    /// A key of our own for `purpose`; another purpose's tells nothing about it.
+    pub fn key_for(&self, purpose: &str) -> Hmac<Sha256> {
+        derive(&self.secret, purpose)
+    }
+
+    /// Who presents these three. The refusal never says which of them was wrong; the log does.
+    pub fn authenticate(&self, company: &str, user: Option<&str>, secret: &str) -> Result<Arc<Token>, Refusal> {
+        let hash = self.hash(secret);
+        let token = self.mirror.read().token_by_hash(&hash);
+        let wrong = match &token {
+            None => Some("unknown token"),
+            Some(token) if token.company.as_str() != company => Some("the token is another company's"),
+            Some(token) if token.user.as_ref().map(|name| name.as_str()) != user => {
+                Some("the token is not this user's")
+            }
+            Some(_) => None,
+        };
+        let refused = || Refusal::new(Code::AuthRefused, "company, user and token do not go together");
+        if let Some(wrong) = wrong {
+            tracing::info!(key = token.map(|token| token.key.to_string()), "not signed in: {wrong}");
+            return Err(refused());
+        }
+        let token = token.ok_or_else(refused)?;
+        let now_ms = now_ms();
+        token.check(now_ms)?;
+        token.touch(now_ms);
+        Ok(token)
+    }
+
+    /// A token that is still good.
+    pub fn token(&self, key: TokenKey) -> Result<Arc<Token>, Refusal> {
+        let token = self.mirror.read().token(&key);
+        let token = token.ok_or_else(|| Refusal::new(Code::TokenRevoked, "the token was revoked"))?;
+        token.check(now_ms())?;
+        Ok(token)
+    }
+
+    /// The stream somebody means, whoever's it is.
+    pub fn find(&self, target: &Target) -> Option<Arc<Stream>> {
+        let mirror = self.mirror.read();
+        match target {
+            Target::Id(id) => mirror.stream(id),
+            Target::Path(path) => mirror.stream_at(path),
+        }
+    }
+
+    /// Follows what changed in the database, and returns what ended by that or by its time.
+    pub async fn refresh(&self) -> Result<Ended, Fault> {
+        let mut followed = self.followed.lock().await;
+        let changes = database::changes_after(&self.readers, *followed).await?;
+        let mut ended = Ended::default();
+        let missed_some = changes.first().is_some_and(|first| first.number > *followed + 1);
+        if *followed == NOTHING || missed_some {
+            ended = self.reload(&mut followed).await?;
+        } else {
+            for change in changes {
+                self.follow(&change, &mut ended).await?;
+                *followed = change.number;
+            }
+        }
+        ended.tokens.extend(self.mirror.write().take_expired(now_ms()));
+        self.metrics.streams.set(self.mirror.read().stream_count() as i64);
+        Ok(ended)
+    }
+
+    /// Writes down when tokens were used, for those used since the last call.
+    pub async fn write_used(&self) -> Result<(), Fault> {
+        let used = self.mirror.read().used_since(&self.used.lock());
+        if used.is_empty() {
+            return Ok(());
+        }
+        self.store_used(&used).await?;
+        self.used.lock().extend(used);
+        Ok(())
+    }
+
+    /// Whether the database answers.
+    pub async fn check(&self) -> Result<(), Fault> {
+        database::newest_change(&self.readers).await?;
+        Ok(())
+    }
+
+    async fn follow(&self, change: &database::Change, ended: &mut Ended) -> Result<(), Fault> {
+        match change.subject {
+            database::Subject::Token(key) => {
+                let token = self.load_token(key).await?;
+                let now_ms = now_ms();
+                let refusal = match &token {
+                    Some(hashed) => hashed.token.check(now_ms).err().map(|refusal| refusal.code),
+                    None => Some(Code::TokenRevoked),
+                };
+                ended.tokens.extend(refusal.map(|code| (key, code)));
+                self.mirror.write().put_token(key, token);
+            }
+            database::Subject::Stream(id) => {
+                let stream = self.load_stream(id).await?;
+                if stream.is_none() {
+                    ended.streams.push(id);
+                }
+                self.mirror.write().put_stream(id, stream);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads everything; what changes meanwhile is noted after the number taken first.
+    async fn reload(&self, followed: &mut i64) -> Result<Ended, Fault> {
+        let newest = database::newest_change(&self.readers).await?;
+        let mirror = Mirror::new(self.load_tokens().await?, self.load_streams().await?);
+        let before = std::mem::replace(&mut *self.mirror.write(), mirror);
+        *followed = newest;
+        Ok(self.mirror.read().missing_from(&before))
+    }
+
+    fn hash(&self, secret: &str) -> [u8; 32] {
+        let mut mac = self.token_hash.clone();
+        mac.update(secret.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+}
+
+fn derive(secret: &[u8; 32], purpose: &str) -> Hmac<Sha256> {
+    let root = Hmac::<Sha256>::new_from_slice(secret);
+    let mut root = root.expect("HMAC takes a key of any length");
+    root.update(purpose.as_bytes());
+    let key = root.finalize().into_bytes();
+    Hmac::<Sha256>::new_from_slice(&key).expect("HMAC takes a key of any length")
+}
+
+/// Turns a broken named constraint into the refusal it stands for.
+fn on_constraint(error: sqlx::Error, constraint: &str, refusal: Refusal) -> Error {
+    match error.as_database_error() {
+        Some(database) if database.is_unique_violation() && database.message().contains(constraint) => refusal.into(),
+        _ => error.into(),
+    }
+}

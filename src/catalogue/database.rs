@@ -1,0 +1,106 @@
+//! The database file: opening, migrating, settings, and the notes of what changed.
+
+use crate::domain::error::Fault;
+use crate::domain::id::{StreamId, TokenKey};
+use rand::TryRng;
+use rand::rngs::SysRng;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Row, SqlitePool};
+use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Connections that only read.
+const READERS: u32 = 2;
+/// Changes read at once.
+const CHANGES: i64 = 10_000;
+
+/// Milliseconds since 1970 by the wall clock.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
+/// A writer and a small pool of readers on the same file.
+pub async fn open(url: &str) -> Result<(SqlitePool, SqlitePool), Fault> {
+    let options = SqliteConnectOptions::from_str(url)?
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(10));
+    let pool = |size| SqlitePoolOptions::new().max_connections(size);
+    let writer = pool(1).connect_with(options.clone()).await?;
+    sqlx::migrate!().run(&writer).await?;
+    let readers = pool(READERS).connect_lazy_with(options);
+    Ok((writer, readers))
+}
+
+/// The secret that signs sessions and keys the hashes of tokens; made at the first start.
+pub async fn signing_secret(writer: &SqlitePool) -> Result<[u8; 32], Fault> {
+    let mut fresh = [0; 32];
+    SysRng.try_fill_bytes(&mut fresh).map_err(std::io::Error::from)?;
+    sqlx::query("insert into setting (name, value) values ('signing_secret', $1) on conflict do nothing")
+        .bind(&fresh[..])
+        .execute(writer)
+        .await?;
+    let stored: Vec<u8> = sqlx::query_scalar("select value from setting where name = 'signing_secret'")
+        .fetch_one(writer)
+        .await?;
+    exact(&stored, "signing secret")
+}
+
+/// One note.
+pub struct Change {
+    /// Notes are numbered without holes, but the oldest are thrown away.
+    pub number: i64,
+    /// What changed.
+    pub subject: Subject,
+}
+
+/// What can change.
+pub enum Subject {
+    /// A token.
+    Token(TokenKey),
+    /// A stream.
+    Stream(StreamId),
+}
+
+/// The notes after `number`, the oldest first.
+pub async fn changes_after(readers: &SqlitePool, number: i64) -> Result<Vec<Change>, Fault> {
+    let rows =
+        sqlx::query("select change_id, kind, subject from change where change_id > $1 order by change_id limit $2")
+            .bind(number)
+            .bind(CHANGES)
+            .fetch_all(readers)
+            .await?;
+    let mut changes = Vec::with_capacity(rows.len());
+    for row in rows {
+        let subject: Vec<u8> = row.try_get("subject")?;
+        let subject = match row.try_get("kind")? {
+            "token" => Subject::Token(TokenKey(exact(&subject, "token key")?)),
+            _ => Subject::Stream(StreamId::new(exact(&subject, "stream id")?)),
+        };
+        let number = row.try_get("change_id")?;
+        changes.push(Change { number, subject });
+    }
+    Ok(changes)
+}
+
+/// The newest note's number.
+pub async fn newest_change(readers: &SqlitePool) -> Result<i64, Fault> {
+    let newest = sqlx::query_scalar("select coalesce(max(change_id), 0) from change");
+    Ok(newest.fetch_one(readers).await?)
+}
+
+/// Bytes of a stored value that must have a certain length.
+pub fn exact<const N: usize>(bytes: &[u8], what: &'static str) -> Result<[u8; N], Fault> {
+    bytes.try_into().map_err(|_| Fault::Stored {
+        what,
+        why: format!("{} bytes instead of {N}", bytes.len()),
+    })
+}
+
+/// A stored number that is never negative.
+pub fn unsigned(number: i64) -> u64 {
+    number.try_into().unwrap_or(0)
+}

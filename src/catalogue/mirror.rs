@@ -1,0 +1,129 @@
+//! The catalogue in memory: what a request may ask, found without waiting.
+//!
+//! Knows no SQL. Tokens are found by the keyed hash of their secret, which nobody outside can
+//! aim at, so comparing it tells no timing.
+
+use crate::catalogue::Ended;
+use crate::domain::error::Code;
+use crate::domain::id::{StreamId, TokenKey};
+use crate::domain::path::Path;
+use crate::domain::stream::Stream;
+use crate::domain::token::Token;
+use foldhash::fast::RandomState;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// A token with the hash it is found by.
+pub struct Hashed {
+    /// Keyed hash of the secret.
+    pub hash: [u8; 32],
+    /// The token.
+    pub token: Arc<Token>,
+}
+
+/// All tokens and streams.
+#[derive(Default)]
+pub struct Mirror {
+    tokens: HashMap<TokenKey, Hashed, RandomState>,
+    by_hash: HashMap<[u8; 32], TokenKey, RandomState>,
+    expiring: BTreeSet<(u64, TokenKey)>,
+    streams: HashMap<StreamId, Arc<Stream>, RandomState>,
+    by_path: HashMap<Path, StreamId, RandomState>,
+}
+
+impl Mirror {
+    /// Of everything there is.
+    pub fn new(tokens: Vec<Hashed>, streams: Vec<Stream>) -> Self {
+        let mut mirror = Self::default();
+        for hashed in tokens {
+            mirror.put_token(hashed.token.key, Some(hashed));
+        }
+        for stream in streams {
+            mirror.put_stream(stream.id, Some(stream));
+        }
+        mirror
+    }
+
+    /// The token of a hash.
+    pub fn token_by_hash(&self, hash: &[u8; 32]) -> Option<Arc<Token>> {
+        let key = self.by_hash.get(hash)?;
+        self.token(key)
+    }
+
+    /// The token of a key.
+    pub fn token(&self, key: &TokenKey) -> Option<Arc<Token>> {
+        self.tokens.get(key).map(|hashed| Arc::clone(&hashed.token))
+    }
+
+    /// The stream of an id.
+    pub fn stream(&self, id: &StreamId) -> Option<Arc<Stream>> {
+        self.streams.get(id).cloned()
+    }
+
+    /// The stream at a path.
+    pub fn stream_at(&self, path: &Path) -> Option<Arc<Stream>> {
+        self.stream(self.by_path.get(path)?)
+    }
+
+    /// How many streams there are.
+    pub fn stream_count(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Puts a token in place of what was known of it.
+    pub fn put_token(&mut self, key: TokenKey, hashed: Option<Hashed>) {
+        if let Some(old) = self.tokens.remove(&key) {
+            self.by_hash.remove(&old.hash);
+            let expires_ms = old.token.expires_ms.unwrap_or_default();
+            self.expiring.remove(&(expires_ms, key));
+        }
+        let Some(hashed) = hashed else {
+            return;
+        };
+        if let (Some(expires_ms), None) = (hashed.token.expires_ms, hashed.token.revoked_ms) {
+            self.expiring.insert((expires_ms, key));
+        }
+        self.by_hash.insert(hashed.hash, key);
+        self.tokens.insert(key, hashed);
+    }
+
+    /// Puts a stream in place of what was known of it.
+    pub fn put_stream(&mut self, id: StreamId, stream: Option<Stream>) {
+        if let Some(old) = self.streams.remove(&id)
+            && self.by_path.get(&old.path) == Some(&id)
+        {
+            self.by_path.remove(&old.path);
+        }
+        if let Some(stream) = stream {
+            self.by_path.insert(stream.path.clone(), id);
+            self.streams.insert(id, Arc::new(stream));
+        }
+    }
+
+    /// Tokens whose time has come since the last call.
+    pub fn take_expired(&mut self, now_ms: u64) -> Vec<(TokenKey, Code)> {
+        let later = self.expiring.split_off(&(now_ms + 1, TokenKey([0; 8])));
+        let expired = std::mem::replace(&mut self.expiring, later);
+        expired.into_iter().map(|(_, key)| (key, Code::TokenExpired)).collect()
+    }
+
+    /// Tokens used later than `known` says, and when.
+    pub fn used_since(&self, known: &HashMap<TokenKey, u64>) -> Vec<(TokenKey, u64)> {
+        let tokens = self.tokens.values().map(|hashed| &hashed.token);
+        let used = tokens.map(|token| (token.key, token.used_ms.load(Ordering::Relaxed)));
+        used.filter(|(key, used_ms)| *used_ms > known.get(key).copied().unwrap_or(0))
+            .collect()
+    }
+
+    /// What `before` had that is no longer good or no more.
+    pub fn missing_from(&self, before: &Mirror) -> Ended {
+        let good = |key: &TokenKey| self.token(key).is_some_and(|token| token.revoked_ms.is_none());
+        let tokens = before.tokens.keys().filter(|key| !good(key));
+        let streams = before.streams.keys().filter(|id| !self.streams.contains_key(id));
+        Ended {
+            tokens: tokens.map(|key| (*key, Code::TokenRevoked)).collect(),
+            streams: streams.copied().collect(),
+        }
+    }
+}

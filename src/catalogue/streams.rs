@@ -1,0 +1,168 @@
+//! Streams: all SQL of what there is to publish to and subscribe to.
+
+use crate::catalogue::database::{exact, now_ms, unsigned};
+use crate::catalogue::{Catalogue, on_constraint};
+use crate::domain::error::{Code, Error, Fault, Refusal};
+use crate::domain::id::{IdentityId, StreamId};
+use crate::domain::path::{CompanyName, Path};
+use crate::domain::stream::Stream;
+use futures_util::TryStreamExt;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+/// A stream to be made.
+pub struct NewStream {
+    /// Where; its company must exist.
+    pub path: Path,
+    /// What for.
+    pub description: String,
+    /// How many events it keeps.
+    pub capacity: u64,
+}
+
+/// What is to be different; `None` stays as it is.
+#[derive(Default)]
+pub struct StreamChange {
+    /// What it is for.
+    pub description: Option<String>,
+    /// How many events it keeps.
+    pub capacity: Option<u64>,
+}
+
+/// Which part of a list is wanted.
+#[derive(Clone, Copy)]
+pub struct StreamPage {
+    /// How many to pass over.
+    pub start: usize,
+    /// How many to return.
+    pub limit: usize,
+}
+
+impl Catalogue {
+    /// Makes a stream; refused with `company.unknown` or `stream.exists`.
+    pub async fn add_stream(&self, new: &NewStream, creator: IdentityId) -> Result<Stream, Error> {
+        let company_id = self.company_id(&CompanyName::parse(new.path.company())?).await?;
+        let taken = Refusal::new(Code::StreamExists, format!("there is a stream at {} already", new.path));
+        let stream = Stream {
+            id: StreamId::random(),
+            path: new.path.clone(),
+            description: new.description.clone(),
+            capacity: new.capacity,
+            creator,
+            created_ms: now_ms(),
+            edited: None,
+        };
+        sqlx::query(
+            "insert into stream (stream_id, company_id, path, description, capacity, creator, created_ms)
+             values ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(&stream.id.bytes()[..])
+        .bind(company_id)
+        .bind(stream.path.as_str())
+        .bind(&stream.description)
+        .bind(stream.capacity as i64)
+        .bind(&creator.bytes()[..])
+        .bind(stream.created_ms as i64)
+        .execute(&self.writer)
+        .await
+        .map_err(|error| on_constraint(error, "stream.path", taken))?;
+        Ok(stream)
+    }
+
+    /// Changes a stream; `None` if there is none of this id.
+    pub async fn change_stream(
+        &self,
+        id: StreamId,
+        change: &StreamChange,
+        editor: IdentityId,
+    ) -> Result<Option<Stream>, Fault> {
+        sqlx::query(
+            "update stream set description = coalesce($1, description), capacity = coalesce($2, capacity),
+             editor = $3, edited_ms = $4 where stream_id = $5",
+        )
+        .bind(&change.description)
+        .bind(change.capacity.map(|capacity| capacity as i64))
+        .bind(&editor.bytes()[..])
+        .bind(now_ms() as i64)
+        .bind(&id.bytes()[..])
+        .execute(&self.writer)
+        .await?;
+        self.load_stream(id).await
+    }
+
+    /// Deletes a stream; returns whether there was one.
+    pub async fn remove_stream(&self, id: StreamId) -> Result<bool, Fault> {
+        let done = sqlx::query("delete from stream where stream_id = $1")
+            .bind(&id.bytes()[..])
+            .execute(&self.writer)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// A company's streams that `wanted` takes, by path; refused with `company.unknown`.
+    ///
+    /// Reads no further than the page's end.
+    pub async fn streams_of(
+        &self,
+        company: &CompanyName,
+        page: StreamPage,
+        wanted: impl Fn(&Path) -> bool,
+    ) -> Result<Vec<Stream>, Error> {
+        let company_id = self.company_id(company).await?;
+        let mut rows = sqlx::query("select * from stream where company_id = $1 order by path")
+            .bind(company_id)
+            .fetch(&self.readers);
+        let (mut passed, mut streams) = (0, Vec::new());
+        while streams.len() < page.limit
+            && let Some(row) = rows.try_next().await?
+        {
+            let stream = parse_stream(&row)?;
+            if !wanted(&stream.path) {
+                continue;
+            }
+            if passed < page.start {
+                passed += 1;
+                continue;
+            }
+            streams.push(stream);
+        }
+        Ok(streams)
+    }
+
+    pub(super) async fn load_streams(&self) -> Result<Vec<Stream>, Fault> {
+        let rows = sqlx::query("select * from stream").fetch_all(&self.readers).await?;
+        rows.iter().map(parse_stream).collect()
+    }
+
+    pub(super) async fn load_stream(&self, id: StreamId) -> Result<Option<Stream>, Fault> {
+        let row = sqlx::query("select * from stream where stream_id = $1")
+            .bind(&id.bytes()[..])
+            .fetch_optional(&self.readers)
+            .await?;
+        row.as_ref().map(parse_stream).transpose()
+    }
+}
+
+fn parse_stream(row: &SqliteRow) -> Result<Stream, Fault> {
+    let id: Vec<u8> = row.try_get("stream_id")?;
+    let path = Path::parse(row.try_get("path")?).map_err(|refusal| Fault::Stored {
+        what: "path",
+        why: refusal.to_string(),
+    })?;
+    let identity = |column| -> Result<Option<IdentityId>, Fault> {
+        let bytes: Option<Vec<u8>> = row.try_get(column)?;
+        bytes
+            .map(|bytes| Ok(IdentityId::new(exact(&bytes, "identity")?)))
+            .transpose()
+    };
+    let edited_ms: Option<i64> = row.try_get("edited_ms")?;
+    Ok(Stream {
+        id: StreamId::new(exact(&id, "stream id")?),
+        path,
+        description: row.try_get("description")?,
+        capacity: unsigned(row.try_get("capacity")?),
+        creator: identity("creator")?.unwrap_or(crate::domain::id::SYSTEM),
+        created_ms: unsigned(row.try_get("created_ms")?),
+        edited: identity("editor")?.zip(edited_ms.map(unsigned)),
+    })
+}

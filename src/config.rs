@@ -1,0 +1,127 @@
+//! What can be set: each field is flag, environment variable, default and documentation at once.
+//!
+//! `.env` is read first, the environment overrides it, flags override both. Invariant: a server
+//! starts only with values that make sense together.
+
+use crate::domain::limits::Limits;
+use crate::domain::origin::Origins;
+use clap::{Args, ValueEnum};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+
+/// The server's settings.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// Where to listen: address and port.
+    #[arg(long, env = "STREAMGATE_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
+    pub listen: SocketAddr,
+    /// The database: sqlite: and a file's path.
+    #[arg(long, env = "STREAMGATE_DATABASE_URL", default_value = "sqlite:streamgate.db", value_parser = database_url)]
+    pub database_url: String,
+    /// How long a session without a connection lasts.
+    #[arg(long, env = "STREAMGATE_SESSION_TTL", default_value = "60s", value_parser = duration)]
+    pub session_ttl: Duration,
+    /// The longest a session may ask for.
+    #[arg(long, env = "STREAMGATE_SESSION_TTL_MAX", default_value = "1h", value_parser = duration)]
+    pub session_ttl_max: Duration,
+    /// Web pages that may use this server, by origin, separated by commas; * for any. Its own always may.
+    #[arg(long, env = "STREAMGATE_ALLOWED_ORIGINS", default_value = "", value_parser = origins, hide_default_value = true)]
+    pub allowed_origins: Origins,
+    /// Silence after which a socket is pinged.
+    #[arg(long, env = "STREAMGATE_PING_INTERVAL", default_value = "25s", value_parser = duration)]
+    pub ping_interval: Duration,
+    /// Silence after which a socket's peer counts as dead.
+    #[arg(long, env = "STREAMGATE_DEAD_AFTER", default_value = "60s", value_parser = duration)]
+    pub dead_after: Duration,
+    /// Longest time that events gather after a long burst of writing, to go out joined; 0s for never.
+    #[arg(long, env = "STREAMGATE_HOLD_OFF", default_value = "5ms", value_parser = duration)]
+    pub hold_off: Duration,
+    /// Longest time to say goodbye to everybody when stopping.
+    #[arg(long, env = "STREAMGATE_SHUTDOWN_TIMEOUT", default_value = "10s", value_parser = duration)]
+    pub shutdown_timeout: Duration,
+    /// Worker threads; 0 for one a processor.
+    #[arg(long, env = "STREAMGATE_WORKERS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=512))]
+    pub workers: u16,
+    /// Which lines the log has: a level, or levels by target, such as warn,streamgate::access=info.
+    #[arg(long, env = "STREAMGATE_LOG", default_value = "info", value_parser = log_filter)]
+    pub log: String,
+    /// How the log's lines look.
+    #[arg(long, env = "STREAMGATE_LOG_FORMAT", default_value = "text", value_enum)]
+    pub log_format: LogFormat,
+    /// The bounds.
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// How the log's lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// What makes no sense together, all of it.
+    pub fn contradictions(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut check = |holds: bool, text: &str| {
+            if !holds {
+                found.push(text.to_owned());
+            }
+        };
+        check(
+            self.dead_after > self.ping_interval,
+            "STREAMGATE_DEAD_AFTER must be longer than STREAMGATE_PING_INTERVAL, or nobody lives to answer a ping",
+        );
+        check(
+            !self.ping_interval.is_zero(),
+            "STREAMGATE_PING_INTERVAL must be more than 0s",
+        );
+        check(
+            self.session_ttl >= Duration::from_secs(1),
+            "STREAMGATE_SESSION_TTL must be at least 1s",
+        );
+        check(
+            self.session_ttl <= self.session_ttl_max,
+            "STREAMGATE_SESSION_TTL must not be longer than STREAMGATE_SESSION_TTL_MAX",
+        );
+        check(
+            self.limits.max_outbox_bytes > self.limits.max_frame_bytes / 2,
+            "STREAMGATE_MAX_OUTBOX_BYTES must be more than half of STREAMGATE_MAX_FRAME_BYTES, or one reply fills it",
+        );
+        found
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let wanted = || "address and port are wanted, such as 127.0.0.1:8080".to_owned();
+    let mut addresses = text.to_socket_addrs().map_err(|_| wanted())?;
+    addresses.next().ok_or_else(wanted)
+}
+
+fn database_url(text: &str) -> Result<String, String> {
+    match text.strip_prefix("sqlite:") {
+        Some(file) if !file.is_empty() && !file.contains(":memory:") => Ok(text.to_owned()),
+        _ => Err("sqlite: and a file's path are wanted, such as sqlite:streamgate.db".to_owned()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let wanted = |_| "a time with its unit is wanted, such as 60s, 5ms or 1h 30m".to_owned();
+    humantime::parse_duration(text).map_err(wanted)
+}
+
+fn origins(text: &str) -> Result<Origins, String> {
+    text.parse()
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    let wanted = |_| "a level (error, warn, info, debug, trace) is wanted, or levels by target".to_owned();
+    EnvFilter::builder()
+        .parse(text)
+        .map(|_| text.to_owned())
+        .map_err(wanted)
+}

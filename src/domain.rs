@@ -1,0 +1,16 @@
+//! The values everything else is made of: parsed once at the edge, then trusted.
+//!
+//! Knows no storage, no wire and no clock. Invariant: a value of one of these types is valid.
+
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod limits;
+pub mod origin;
+pub mod path;
+pub mod payload;
+pub mod position;
+pub mod scope;
+pub mod session_id;
+pub mod stream;
+pub mod token;

@@ -1,0 +1,167 @@
+//! What can be refused, as one closed list, and what can fail.
+//!
+//! A [`Refusal`] is the client's to mend: stable code, HTTP status, close code, one sentence.
+//! A [`Fault`] is ours: it keeps its source for the log and shows the client nothing of it.
+//! Invariant: a code once released never changes its meaning.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// One row of the error catalogue.
+pub struct Entry {
+    /// The stable name, for programs.
+    pub code: &'static str,
+    /// The HTTP status, also `head.status` of a failure acknowledgement.
+    pub status: u16,
+    /// The WebSocket close code, where the refusal ends a connection.
+    pub close: Option<u16>,
+    /// What to do about it.
+    pub advice: &'static str,
+    /// Whether the same request can succeed later.
+    pub retry: bool,
+}
+
+macro_rules! catalogue {
+    ($($name:ident = $code:literal, $status:literal, $close:expr, $retry:literal, $advice:literal;)*) => {
+        /// Every way to be refused.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code { $(#[doc = $advice] $name,)* }
+
+        impl Code {
+            /// All codes, in the order of the catalogue.
+            pub const ALL: &[Code] = &[$(Code::$name,)*];
+
+            /// What the catalogue says about this code.
+            pub const fn entry(self) -> &'static Entry {
+                match self {
+                    $(Code::$name => &Entry { code: $code, status: $status, close: $close, advice: $advice, retry: $retry },)*
+                }
+            }
+        }
+    };
+}
+
+catalogue! {
+    AuthMissing = "auth.missing", 401, None, false, "Send the headers X-Auth-Company, X-Auth-Token and, with a master token, X-Auth-User.";
+    AuthRefused = "auth.refused", 401, None, false, "Check company, user and token; the server's log says which of them was wrong.";
+    SessionUnknown = "session.unknown", 401, None, false, "Open a session with POST /session and use its id unchanged.";
+    SessionLapsed = "session.lapsed", 401, None, false, "Open a new session with POST /session; connect within its time to live.";
+    TokenRevoked = "token.revoked", 401, Some(4001), false, "Ask for a new token, then open a new session with it.";
+    TokenExpired = "token.expired", 401, Some(4002), false, "Ask for a new token, then open a new session with it.";
+    OriginDenied = "origin.denied", 403, None, false, "Add the page's origin to STREAMGATE_ALLOWED_ORIGINS.";
+    ScopeDenied = "scope.denied", 403, None, false, "Use a token or session whose scope allows this verb on this path.";
+    StreamUnknown = "stream.unknown", 404, None, false, "Create the stream first, or check its id or path.";
+    StreamExists = "stream.exists", 409, None, false, "Use the stream that is there, or another path.";
+    CompanyUnknown = "company.unknown", 404, None, false, "Create it with: streamgate company add NAME";
+    CompanyExists = "company.exists", 409, None, false, "Use the company that is there, or another name.";
+    UserUnknown = "user.unknown", 404, None, false, "Create the user with: streamgate user add COMPANY NAME";
+    UserExists = "user.exists", 409, None, false, "For a new token use: streamgate user rotate COMPANY NAME";
+    TokenUnknown = "token.unknown", 404, None, false, "List the tokens with: streamgate token list COMPANY";
+    RouteUnknown = "route.unknown", 404, None, false, "The README lists every route.";
+    MethodUnknown = "method.unknown", 405, None, false, "The header Allow lists what this route takes.";
+    NameMalformed = "name.malformed", 400, None, false, "Use another name; the text says what it may hold.";
+    PathMalformed = "path.malformed", 400, None, false, "A path is /<company>/<segment>…, at most 128 characters.";
+    BodyMalformed = "body.malformed", 400, None, false, "Correct the body; the text says where it stops being right.";
+    EventMalformed = "event.malformed", 400, None, false, "An event is {\"elems\":{…}}, optionally with \"hash\" and \"path\".";
+    QueryMalformed = "query.malformed", 400, None, false, "Correct the query parameter that the text names.";
+    FrameMalformed = "frame.malformed", 400, None, false, "Send one JSON object a text frame.";
+    RequestUnknown = "request.unknown", 400, None, false, "Use type subscribe, unsubscribe or heartbeat.";
+    RequestUnsupported = "request.unsupported", 501, None, false, "Leave out the field that the text names.";
+    UpgradeMalformed = "upgrade.malformed", 400, None, false, "Open the address with a WebSocket client (RFC 6455, version 13).";
+    FrameProtocol = "frame.protocol", 400, Some(1002), false, "Use a WebSocket client that keeps to RFC 6455.";
+    FrameBinary = "frame.binary", 400, Some(1003), false, "Send text frames.";
+    FrameEncoding = "frame.encoding", 400, Some(1007), false, "Send UTF-8 in text frames.";
+    FrameSize = "frame.size", 413, Some(1009), false, "Send smaller frames, or raise STREAMGATE_MAX_FRAME_BYTES.";
+    LimitBody = "limit.body", 413, None, false, "Send less at once, or raise STREAMGATE_MAX_BODY_BYTES.";
+    LimitBatch = "limit.batch", 413, None, false, "Send fewer events at once, or raise STREAMGATE_MAX_BATCH_EVENTS.";
+    LimitDepth = "limit.depth", 400, None, false, "Nest less deeply, or raise STREAMGATE_MAX_JSON_DEPTH.";
+    LimitCapacity = "limit.capacity", 400, None, false, "Ask for less, or raise STREAMGATE_MAX_CAPACITY.";
+    LimitPatterns = "limit.patterns", 400, None, false, "Use fewer patterns, or raise STREAMGATE_MAX_PATTERNS.";
+    LimitSubscriptions = "limit.subscriptions", 429, None, true, "Unsubscribe from something, or raise STREAMGATE_MAX_SUBSCRIPTIONS.";
+    LimitConnections = "limit.connections", 429, None, true, "Close connections or try later, or raise STREAMGATE_MAX_CONNECTIONS or STREAMGATE_MAX_COMPANY_CONNECTIONS.";
+    LimitSessions = "limit.sessions", 429, None, true, "Let sessions lapse, or raise STREAMGATE_MAX_SESSIONS.";
+    RequestTimeout = "request.timeout", 408, None, true, "Send the request's body without long pauses.";
+    ServerStopping = "server.stopping", 503, Some(1001), true, "Connect again in a moment.";
+    ServerFault = "server.fault", 500, Some(1011), true, "Nothing to mend on your side; the server's log has the cause.";
+}
+
+/// Why something was not done, in words for the one who asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct Refusal {
+    /// The stable code.
+    pub code: Code,
+    /// One sentence of what happened; never a token, a session id or a payload.
+    pub text: Cow<'static, str>,
+}
+
+impl Refusal {
+    /// A refusal with its sentence.
+    pub fn new(code: Code, text: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            text: text.into(),
+        }
+    }
+
+    /// The one answer for a stream that does not exist or that the asker must not know of.
+    pub fn no_stream(name: impl fmt::Display) -> Self {
+        Self::new(Code::StreamUnknown, format!("no stream at {name}"))
+    }
+}
+
+/// What goes wrong on our side.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The database failed.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The migrations failed.
+    #[error("migration: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// The operating system failed.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// What is stored is not what we wrote.
+    #[error("stored {what} is not valid: {why}")]
+    Stored {
+        /// Which kind of value.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// Either.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Theirs.
+    #[error(transparent)]
+    Refusal(#[from] Refusal),
+    /// Ours.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Error::Fault(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_close_codes_are_legal() {
+        let mut seen = std::collections::HashSet::new();
+        for entry in Code::ALL.iter().map(|code| code.entry()) {
+            assert!(seen.insert(entry.code), "{} twice", entry.code);
+            assert!((400..600).contains(&entry.status), "{}", entry.code);
+            if let Some(close) = entry.close {
+                assert!(matches!(close, 1001..=1003 | 1007..=1011 | 4000..=4099));
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! An event: immutable, at one offset of one stream, with the frames made of it.
+//!
+//! Invariant: the bytes made for a wire protocol are made at most once and shared by everyone.
+
+use crate::domain::id::{EventId, IdentityId, StreamId};
+use crate::domain::path::Path;
+use crate::domain::payload::Payload;
+use crate::domain::position::Offset;
+use bytes::Bytes;
+use std::sync::OnceLock;
+
+/// What a publisher asks to have written.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The publisher's own JSON object.
+    pub elems: Payload,
+    /// The publisher's own key for it.
+    pub hash: Option<Box<str>>,
+}
+
+/// The wire protocols that render events differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// `/session/<id>/ws`.
+    Session,
+}
+
+impl Wire {
+    /// How many there are.
+    pub const COUNT: usize = 1;
+}
+
+/// What was written, and where.
+#[derive(Debug)]
+pub struct Event {
+    /// Its name.
+    pub id: EventId,
+    /// The stream it belongs to.
+    pub stream: StreamId,
+    /// The stream's path when it was written.
+    pub path: Path,
+    /// Its place in the stream.
+    pub offset: Offset,
+    /// Who published it.
+    pub creator: IdentityId,
+    /// When it was written, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// What was published.
+    pub draft: Draft,
+    frames: [OnceLock<Bytes>; Wire::COUNT],
+}
+
+/// The parts of an event that the log decides.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The event's name.
+    pub id: EventId,
+    /// The stream.
+    pub stream: StreamId,
+    /// The stream's path.
+    pub path: Path,
+    /// The place in the stream.
+    pub offset: Offset,
+    /// Who published it.
+    pub creator: IdentityId,
+    /// When, in milliseconds since 1970.
+    pub created_ms: u64,
+}
+
+impl Event {
+    /// A draft that has been given its place.
+    pub fn new(place: Place, draft: Draft) -> Self {
+        Self {
+            id: place.id,
+            stream: place.stream,
+            path: place.path,
+            offset: place.offset,
+            creator: place.creator,
+            created_ms: place.created_ms,
+            draft,
+            frames: [const { OnceLock::new() }; Wire::COUNT],
+        }
+    }
+
+    /// The framed bytes for `wire`, made by `render` if nobody asked before.
+    pub fn frame(&self, wire: Wire, render: impl FnOnce(&Event) -> Bytes) -> Bytes {
+        self.frames[wire as usize].get_or_init(|| render(self)).clone()
+    }
+
+    /// About what it costs to keep it, in bytes.
+    pub fn weight(&self) -> usize {
+        let hash = self.draft.hash.as_ref().map_or(0, |hash| hash.len());
+        size_of::<Event>() + self.draft.elems.as_str().len() + hash
+    }
+}

@@ -1,0 +1,157 @@
+//! Names that the server makes up: one type letter and 24 hexadecimal digits, and a token's key.
+//!
+//! Shape `[a-z][0-9a-f]{24}`, as the service whose protocol this is used them (documents of
+//! Octave, `ID_PATTERN` of flowthings' Java client).
+
+use crate::domain::error::{Code, Refusal};
+use serde::{Serialize, Serializer};
+use std::fmt;
+
+/// Twelve bytes behind a type letter.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Id<const LETTER: char>([u8; 12]);
+
+/// Names a stream: `s53b1d1600cf27b75148de0ac`.
+pub type StreamId = Id<'s'>;
+/// Names an event.
+pub type EventId = Id<'e'>;
+/// Names a user as the creator of something.
+pub type IdentityId = Id<'i'>;
+
+/// The creator of what no user made, such as a stream added on the command line.
+pub const SYSTEM: IdentityId = Id([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+
+impl<const LETTER: char> Id<LETTER> {
+    /// From stored or made-up bytes.
+    pub const fn new(bytes: [u8; 12]) -> Self {
+        Self(bytes)
+    }
+
+    /// A name nobody has.
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+
+    /// The bytes behind the letter.
+    pub const fn bytes(&self) -> &[u8; 12] {
+        &self.0
+    }
+
+    /// Parses the letter and 24 digits, lower case.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix(LETTER)?;
+        Some(Self(from_hex(digits)?))
+    }
+}
+
+impl<const LETTER: char> fmt::Display for Id<LETTER> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0; 25];
+        text[0] = LETTER as u8;
+        to_hex(&self.0, &mut text[1..]);
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl<const LETTER: char> fmt::Debug for Id<LETTER> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<const LETTER: char> Serialize for Id<LETTER> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Names a token in public: random 64 bits, the first half of every session it opens. `k` + 16 hex.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TokenKey(pub [u8; 8]);
+
+impl TokenKey {
+    /// A key nobody has.
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+
+    /// Parses `k` and 16 digits.
+    pub fn parse(text: &str) -> Result<Self, Refusal> {
+        let key = text.strip_prefix('k').and_then(from_hex).map(Self);
+        key.ok_or_else(|| {
+            let text = "a token's id is k and 16 hexadecimal digits";
+            Refusal::new(Code::NameMalformed, text)
+        })
+    }
+}
+
+impl fmt::Display for TokenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "k{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for TokenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for TokenKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+fn to_hex(bytes: &[u8], out: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+}
+
+fn from_hex<const N: usize>(digits: &str) -> Option<[u8; N]> {
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; N];
+    if digits.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
+        *byte = value(pair[0])? << 4 | value(pair[1])?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_documented_sample_is_an_id() {
+        let text = "s53b1d1600cf27b75148de0ac";
+        assert_eq!(StreamId::parse(text).map(|id| id.to_string()), Some(text.to_owned()));
+        assert_eq!(SYSTEM.to_string(), "i000000000000000000000001");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_parses_back(bytes: [u8; 12], key: [u8; 8]) {
+            let id = StreamId::new(bytes);
+            prop_assert_eq!(StreamId::parse(&id.to_string()), Some(id));
+            prop_assert_eq!(TokenKey::parse(&TokenKey(key).to_string()).ok(), Some(TokenKey(key)));
+        }
+
+        #[test]
+        fn only_the_exact_shape_parses(text in "\\PC{0,30}") {
+            let shape = text.len() == 25 && text.starts_with('s')
+                && text[1..].bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            prop_assert_eq!(StreamId::parse(&text).is_some(), shape);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Every bound of the server, by name: flag, environment variable, default and documentation.
+//!
+//! Invariant: what a stranger can make grow is bounded by one of these, and hitting it is told.
+
+use clap::Args;
+
+/// The bounds in force.
+#[derive(Args, Clone, Debug)]
+pub struct Limits {
+    /// Largest body of an HTTP request, in bytes.
+    #[arg(long, env = "STREAMGATE_MAX_BODY_BYTES", default_value_t = 1_048_576, value_parser = at_least_1)]
+    pub max_body_bytes: usize,
+    /// Largest message a socket may send, in bytes, whole or in fragments.
+    #[arg(long, env = "STREAMGATE_MAX_FRAME_BYTES", default_value_t = 65_536, value_parser = at_least_1)]
+    pub max_frame_bytes: usize,
+    /// Most events in one publishing request.
+    #[arg(long, env = "STREAMGATE_MAX_BATCH_EVENTS", default_value_t = 1_000, value_parser = at_least_1)]
+    pub max_batch_events: usize,
+    /// Deepest nesting of an event's JSON.
+    #[arg(long, env = "STREAMGATE_MAX_JSON_DEPTH", default_value_t = 64, value_parser = at_least_1)]
+    pub max_json_depth: usize,
+    /// Largest capacity a stream may ask for, in events.
+    #[arg(long, env = "STREAMGATE_MAX_CAPACITY", default_value_t = 100_000)]
+    pub max_capacity: u64,
+    /// Most patterns in one scope.
+    #[arg(long, env = "STREAMGATE_MAX_PATTERNS", default_value_t = 64, value_parser = at_least_1)]
+    pub max_patterns: usize,
+    /// Most streams one socket may subscribe to.
+    #[arg(long, env = "STREAMGATE_MAX_SUBSCRIPTIONS", default_value_t = 10_000, value_parser = at_least_1)]
+    pub max_subscriptions: usize,
+    /// Most sockets open at once.
+    #[arg(long, env = "STREAMGATE_MAX_CONNECTIONS", default_value_t = 100_000, value_parser = at_least_1)]
+    pub max_connections: usize,
+    /// Most sockets one company may have open at once.
+    #[arg(long, env = "STREAMGATE_MAX_COMPANY_CONNECTIONS", default_value_t = 100_000, value_parser = at_least_1)]
+    pub max_company_connections: usize,
+    /// Most sessions remembered at once: those with a socket, lately closed, narrowed or with their own ttl.
+    #[arg(long, env = "STREAMGATE_MAX_SESSIONS", default_value_t = 200_000, value_parser = at_least_1)]
+    pub max_sessions: usize,
+    /// Bytes that may wait to be written to one socket before its subscriptions fall behind.
+    #[arg(long, env = "STREAMGATE_MAX_OUTBOX_BYTES", default_value_t = 1_048_576, value_parser = at_least_1)]
+    pub max_outbox_bytes: usize,
+    /// Events that may wait for one worker before its subscriptions fall behind.
+    #[arg(long, env = "STREAMGATE_MAX_MAILBOX_EVENTS", default_value_t = 65_536, value_parser = at_least_1)]
+    pub max_mailbox_events: usize,
+    /// Bytes of events kept in memory, all streams together; the oldest go first.
+    #[arg(long, env = "STREAMGATE_MAX_LOG_BYTES", default_value_t = 268_435_456, value_parser = at_least_1)]
+    pub max_log_bytes: usize,
+}
+
+fn at_least_1(text: &str) -> Result<usize, String> {
+    let limit: usize = text.parse().map_err(|_| "a whole number is wanted".to_owned())?;
+    if limit == 0 {
+        Err("at least 1 is wanted".to_owned())
+    } else {
+        Ok(limit)
+    }
+}

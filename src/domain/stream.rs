@@ -1,0 +1,41 @@
+//! A stream as the catalogue describes it.
+
+use crate::domain::id::{IdentityId, StreamId};
+use crate::domain::path::Path;
+
+/// An ordered sequence of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Its name for programs.
+    pub id: StreamId,
+    /// Its name for people.
+    pub path: Path,
+    /// What it is for.
+    pub description: String,
+    /// How many events it keeps; 0 keeps nothing, 1 keeps the last.
+    pub capacity: u64,
+    /// Who made it.
+    pub creator: IdentityId,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// Who changed it last, and when.
+    pub edited: Option<(IdentityId, u64)>,
+}
+
+/// Which stream somebody means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The one of this id.
+    Id(StreamId),
+    /// The one at this path.
+    Path(Path),
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Target::Id(id) => id.fmt(f),
+            Target::Path(path) => path.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A token as the catalogue describes it, and what whoever holds it may do.
+//!
+//! Invariant: the secret itself is nowhere here, nor anywhere else after it was shown once.
+
+use crate::domain::error::{Code, Refusal};
+use crate::domain::id::{IdentityId, TokenKey};
+use crate::domain::path::{CompanyName, Path, UserName};
+use crate::domain::scope::{Scope, Verb};
+use crate::domain::stream::Stream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The right to act for a company.
+#[derive(Debug)]
+pub struct Token {
+    /// Its name in public.
+    pub key: TokenKey,
+    /// The company's row.
+    pub company_id: i64,
+    /// The company's name.
+    pub company: CompanyName,
+    /// Whose master token it is; none if restricted.
+    pub user: Option<UserName>,
+    /// The creator of what is published with it.
+    pub creator: IdentityId,
+    /// What it may do.
+    pub scope: Scope,
+    /// What it is for.
+    pub label: String,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// When it ends by itself.
+    pub expires_ms: Option<u64>,
+    /// When it was revoked.
+    pub revoked_ms: Option<u64>,
+    /// When it was used last; 0 is never.
+    pub used_ms: AtomicU64,
+}
+
+impl Token {
+    /// Refused with `token.revoked` or `token.expired` when it is no longer good.
+    pub fn check(&self, now_ms: u64) -> Result<(), Refusal> {
+        if self.revoked_ms.is_some() {
+            let text = "the token was revoked";
+            return Err(Refusal::new(Code::TokenRevoked, text));
+        }
+        if self.expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms) {
+            let text = "the token has expired";
+            return Err(Refusal::new(Code::TokenExpired, text));
+        }
+        Ok(())
+    }
+
+    /// Remembers that it was used.
+    pub fn touch(&self, now_ms: u64) {
+        self.used_ms.fetch_max(now_ms, Ordering::Relaxed);
+    }
+}
+
+/// Who is asking: a token, or a session of it that may be narrowed.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// The token behind it.
+    pub token: Arc<Token>,
+    /// What the session was narrowed to; never more than the token may do.
+    pub narrowed: Option<Arc<Scope>>,
+}
+
+impl Access {
+    /// What may be done.
+    pub fn scope(&self) -> &Scope {
+        self.narrowed.as_deref().unwrap_or(&self.token.scope)
+    }
+
+    /// Refused with `stream.unknown` for another company's path, with `scope.denied` for one of
+    /// the own company that the scope does not allow, whether there is such a stream or not.
+    pub fn check_path(&self, verb: Verb, path: &Path) -> Result<(), Refusal> {
+        if path.company() != self.token.company.as_str() {
+            return Err(Refusal::no_stream(path));
+        }
+        if !self.scope().allows(verb, path) {
+            let text = format!("no right to {} {path}", verb.word());
+            return Err(Refusal::new(Code::ScopeDenied, text));
+        }
+        Ok(())
+    }
+
+    /// Refused with `stream.unknown` when the stream, found by its id, may not be known of.
+    pub fn check_stream(&self, verb: Verb, stream: &Stream) -> Result<(), Refusal> {
+        self.check_path(verb, &stream.path)
+            .map_err(|_| Refusal::no_stream(stream.id))
+    }
+}

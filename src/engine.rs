@@ -1,0 +1,10 @@
+//! The machines: plain structs that decide, with no I/O, no locks and no clock of their own.
+//!
+//! Invariant: given the same calls they do the same; time and bytes come in as arguments.
+
+pub mod index;
+pub mod outbox;
+pub mod pulse;
+pub mod recent;
+pub mod shard;
+pub mod subscription;

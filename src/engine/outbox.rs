@@ -1,0 +1,125 @@
+//! What waits to be written to one connection, bounded in bytes.
+//!
+//! Does not write and does not close: a push returns a verdict, the caller draws the conclusion.
+//! Invariant: bytes leave in the order in which they came, each once.
+
+use bytes::{Buf, Bytes};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+/// Shared chunks in order. The first stands apart, so that one chunk alone costs no allocation.
+#[derive(Default)]
+pub struct Outbox {
+    front: Bytes,
+    rest: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+/// Whether a push was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It waits now.
+    Taken,
+    /// There was no room; nothing changed.
+    Full,
+}
+
+impl Outbox {
+    /// Appends events if at most `limit` bytes wait then; an empty outbox takes a chunk of any size.
+    pub fn push(&mut self, chunk: Bytes, limit: usize) -> Verdict {
+        if self.bytes > 0 && self.bytes + chunk.len() > limit {
+            return Verdict::Full;
+        }
+        self.push_reply(chunk);
+        Verdict::Taken
+    }
+
+    /// Appends what must be said whatever waits; who asks for more must first have read this.
+    pub fn push_reply(&mut self, chunk: Bytes) {
+        self.bytes += chunk.len();
+        if self.front.is_empty() {
+            self.front = chunk;
+        } else {
+            self.rest.push_back(chunk);
+        }
+    }
+
+    /// How many bytes wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// The first waiting chunks, for one write; returns how many slices were filled.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let waiting = std::iter::once(&self.front).chain(&self.rest);
+        let mut filled = 0;
+        for (slice, chunk) in slices.iter_mut().zip(waiting) {
+            *slice = IoSlice::new(chunk);
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Takes away the first `count` bytes, which have been written.
+    pub fn wrote(&mut self, mut count: usize) {
+        self.bytes -= count;
+        while count >= self.front.len() && !self.front.is_empty() {
+            count -= self.front.len();
+            self.front = self.rest.pop_front().unwrap_or_default();
+        }
+        self.front.advance(count);
+        if self.bytes == 0 {
+            self.rest = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn waiting(outbox: &Outbox) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); 64];
+        let filled = outbox.slices(&mut slices);
+        slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    #[test]
+    fn a_full_outbox_takes_no_events_but_replies() {
+        let mut outbox = Outbox::default();
+        assert_eq!(
+            outbox.push(Bytes::from_static(b"longer than the limit"), 4),
+            Verdict::Taken
+        );
+        assert_eq!(outbox.push(Bytes::from_static(b"x"), 4), Verdict::Full);
+        outbox.push_reply(Bytes::from_static(b"!"));
+        assert_eq!(waiting(&outbox), b"longer than the limit!");
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_leave_in_order(
+            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..9), 1..20),
+            steps in proptest::collection::vec(1..7_usize, 0..200),
+        ) {
+            let mut outbox = Outbox::default();
+            for chunk in &chunks {
+                prop_assert_eq!(outbox.push(Bytes::from(chunk.clone()), 1_000), Verdict::Taken);
+            }
+            let mut expected: Vec<u8> = chunks.concat();
+            for step in steps {
+                let step = step.min(outbox.bytes());
+                outbox.wrote(step);
+                expected.drain(..step);
+                prop_assert_eq!(outbox.bytes(), expected.len());
+                prop_assert_eq!(waiting(&outbox), expected.clone());
+            }
+        }
+    }
+}

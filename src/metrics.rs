@@ -1,0 +1,125 @@
+//! What the server counts; a field's documentation is its help text at `/metrics`.
+//!
+//! Invariant: labels come from closed enums only, never from what a client sent.
+
+use crate::domain::error::Code;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use std::fmt::{self, Write};
+
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $name:ident: $kind:ty,)*) => {
+        /// The counters and gauges of one server.
+        pub struct Metrics {
+            registry: Registry,
+            $($(#[doc = $help])+ pub $name: $kind,)*
+        }
+
+        impl Default for Metrics {
+            fn default() -> Self {
+                let mut registry = Registry::with_prefix("streamgate");
+                $(let $name = <$kind>::default();
+                registry.register(stringify!($name), concat!($($help),+).trim(), $name.clone());)*
+                Self { registry, $($name,)* }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Sockets open now
+    connections: Gauge,
+    /// Sockets opened since the start
+    connections_opened: Counter,
+    /// Subscriptions of all sockets now
+    subscriptions: Gauge,
+    /// Sessions remembered now: with a socket, lately closed, narrowed or with their own ttl
+    sessions: Gauge,
+    /// Sessions issued since the start
+    sessions_issued: Counter,
+    /// Events published
+    events_published: Counter,
+    /// Events handed to sockets
+    events_delivered: Counter,
+    /// Events told to sockets as gaps
+    events_missed: Counter,
+    /// Times a subscription fell behind and went on from the log
+    subscriptions_behind: Counter,
+    /// Times a worker's mailbox was full
+    mailbox_overflows: Counter,
+    /// Bytes written to sockets
+    socket_bytes: Counter,
+    /// Sockets ended because the peer gave no sign of life
+    peers_dead: Counter,
+    /// Events kept in memory now
+    log_events: Gauge,
+    /// Bytes of the events kept in memory now
+    log_bytes: Gauge,
+    /// Streams in the catalogue now
+    streams: Gauge,
+    /// HTTP requests by the class of their status
+    http_requests: Family<StatusLabel, Counter>,
+    /// Refusals by their code
+    refusals: Family<CodeLabel, Counter>,
+    /// Faults of ours, each also a line in the log
+    faults: Counter,
+}
+
+/// The class of an HTTP status.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StatusLabel {
+    status: StatusClass,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(missing_docs)]
+enum StatusClass {
+    Success,
+    Redirect,
+    Refused,
+    Fault,
+}
+
+/// A refusal's code.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CodeLabel {
+    code: CodeValue,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct CodeValue(Code);
+
+impl EncodeLabelValue for CodeValue {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> fmt::Result {
+        encoder.write_str(self.0.entry().code)
+    }
+}
+
+impl Metrics {
+    /// Counts an answered HTTP request.
+    pub fn count_request(&self, status: u16) {
+        let status = match status {
+            ..300 => StatusClass::Success,
+            300..400 => StatusClass::Redirect,
+            400..500 => StatusClass::Refused,
+            500.. => StatusClass::Fault,
+        };
+        self.http_requests.get_or_create(&StatusLabel { status }).inc();
+    }
+
+    /// Counts a refusal.
+    pub fn count_refusal(&self, code: Code) {
+        let code = CodeValue(code);
+        self.refusals.get_or_create(&CodeLabel { code }).inc();
+    }
+
+    /// All of them in the Prometheus text format.
+    pub fn render(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

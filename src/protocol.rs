@@ -1,0 +1,37 @@
+//! The ways in: every wire protocol we speak, and the one loop that reads and writes sockets.
+//!
+//! This file puts the protocols together: what is an HTTP route, what is an upgrade. Invariant: a
+//! protocol is chosen by the path alone, never by looking into frames.
+
+pub mod conversation;
+pub mod extract;
+pub mod frame;
+pub mod inbound;
+pub mod line;
+pub mod operations;
+pub mod pump;
+pub mod reply;
+pub mod rest;
+pub mod session;
+pub mod upgrade;
+
+use crate::protocol::upgrade::Door;
+use actix_web::web::{self, ServiceConfig};
+
+/// Registers all HTTP routes.
+pub fn routes(config: &mut ServiceConfig) {
+    config
+        .configure(operations::routes)
+        .configure(session::verbs::routes)
+        .configure(rest::verbs::routes)
+        .default_service(web::to(operations::unknown));
+}
+
+/// Finds the socket protocol of a path, and the session id in it.
+pub fn door(path: &str) -> Option<Door<'_>> {
+    let id = path.strip_prefix("/session/")?.strip_suffix("/ws")?;
+    Some(Door {
+        id,
+        speech: &session::verbs::SPEECH,
+    })
+}

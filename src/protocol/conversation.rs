@@ -1,0 +1,297 @@
+//! One connection from its upgrade to its end: reads what arrives and has the protocol answer.
+//!
+//! Runs as one task on its worker; what others have to say to the peer they put into the outbox.
+//! Invariant: when the task ends, nothing of the connection stays anywhere.
+
+use crate::broker::Seat;
+use crate::domain::error::{Code, Refusal};
+use crate::engine::shard::{ConnectionKey, Dialect};
+use crate::protocol::frame;
+use crate::protocol::inbound::{Arrival, Inbound};
+use crate::protocol::line::{Line, Ready};
+use crate::protocol::pump::{self, Desk};
+use bytes::{Bytes, BytesMut};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How long a connection that was told goodbye has to take it.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// What is read at once.
+const READ_BYTES: usize = 16_384;
+/// Reads before others get their turn.
+const READS: usize = 4;
+/// Bytes thrown away after a goodbye before the connection is cut.
+const DISCARD_BYTES: usize = 1_048_576;
+
+thread_local! {
+    /// Reading needs memory only while it happens, so the worker's connections share it.
+    static SCRATCH: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(READ_BYTES));
+}
+
+/// A socket protocol: how it sounds, and what it does with a message.
+pub struct Speech {
+    /// How events and notices are rendered.
+    pub dialect: Dialect,
+    /// Answers a text message.
+    pub receive: fn(&Conversation, &str),
+}
+
+/// A connection's own task.
+pub struct Conversation {
+    /// The worker it lives on.
+    pub desk: Rc<Desk>,
+    /// Its name there.
+    pub key: ConnectionKey,
+    /// Who sits here.
+    pub seat: Seat,
+    line: Rc<Line>,
+    speech: &'static Speech,
+    inbound: RefCell<Inbound>,
+    ending: Cell<Ending>,
+    opened: Instant,
+}
+
+/// How a connection came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// We said goodbye first, or the line was broken off.
+    Ours,
+    /// The peer said goodbye.
+    Peer,
+    /// The peer went without a word.
+    Lost,
+    /// The peer broke the rules.
+    Refused(Code),
+}
+
+/// What an upgrade hands over.
+pub struct Opening {
+    /// The connected socket.
+    pub line: Line,
+    /// The protocol to be spoken.
+    pub speech: &'static Speech,
+    /// What the peer sent already.
+    pub early: BytesMut,
+    /// What the peer is to be sent first: the answer to its upgrade.
+    pub answer: Bytes,
+}
+
+impl Conversation {
+    /// Registers the connection with its worker and starts its task.
+    pub fn start(desk: Rc<Desk>, seat: Seat, opening: Opening) {
+        let line = Rc::new(opening.line);
+        let now = desk.now();
+        let token = seat.access.token.key;
+        let dialect = &opening.speech.dialect;
+        let key = desk.shard.borrow_mut().open(Rc::clone(&line), dialect, token, now);
+        desk.pulse.borrow_mut().watch(key, now);
+        desk.shard.borrow_mut().reply(key, opening.answer);
+        let mut inbound = Inbound::new(seat.broker().limits().max_frame_bytes);
+        inbound.partial = opening.early;
+        let conversation = Self {
+            desk,
+            key,
+            seat,
+            line,
+            speech: opening.speech,
+            inbound: RefCell::new(inbound),
+            ending: Cell::new(Ending::Ours),
+            opened: Instant::now(),
+        };
+        actix_rt::spawn(conversation.run());
+    }
+
+    /// Queues a reply; it is written when the message that caused it has been dealt with.
+    pub fn reply(&self, frame: Bytes) {
+        self.desk.shard.borrow_mut().reply(self.key, frame);
+    }
+
+    async fn run(self) {
+        let early = self.inbound.borrow_mut().partial.split();
+        if !early.is_empty() {
+            self.take(early);
+        }
+        pump::flush(&self.desk, self.key);
+        while !self.is_over() {
+            match self.line.ready(self.has_room()).await {
+                Ready::Read => self.read(),
+                Ready::Write => pump::flush_again(&self.desk, self.key),
+                Ready::Woken => {}
+            }
+        }
+        // The rest is rare and long; it gets its memory when it happens.
+        Box::pin(self.farewell()).await;
+    }
+
+    fn is_over(&self) -> bool {
+        let mut shard = self.desk.shard.borrow_mut();
+        self.line.is_broken() || shard.get_mut(self.key).is_none_or(|connection| connection.closing)
+    }
+
+    /// Whoever does not read its replies is not listened to.
+    fn has_room(&self) -> bool {
+        let most = self.seat.broker().limits().max_outbox_bytes;
+        let mut shard = self.desk.shard.borrow_mut();
+        shard
+            .get_mut(self.key)
+            .is_some_and(|connection| connection.outbox.bytes() <= most)
+    }
+
+    fn read(&self) {
+        for _ in 0..READS {
+            let partial = self.inbound.borrow_mut().partial.split();
+            if partial.is_empty() {
+                let scratch = SCRATCH.with(|scratch| std::mem::take(&mut *scratch.borrow_mut()));
+                let (more, mut scratch) = self.read_into(scratch);
+                scratch.clear();
+                SCRATCH.with(|shared| *shared.borrow_mut() = scratch);
+                if !more {
+                    break;
+                }
+            } else if !self.read_into(partial).0 {
+                break;
+            }
+        }
+        pump::flush(&self.desk, self.key);
+    }
+
+    /// Reads once; returns whether there may be more, and the buffer.
+    fn read_into(&self, mut buffer: BytesMut) -> (bool, BytesMut) {
+        buffer.reserve(READ_BYTES);
+        match self.line.read(&mut buffer) {
+            Ok(0) => self.end(Ending::Lost),
+            Ok(_) => {
+                self.heard();
+                let rest = self.take(buffer);
+                return (!self.is_over() && self.has_room(), rest);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if !buffer.is_empty() {
+                    self.inbound.borrow_mut().partial = buffer.split();
+                }
+            }
+            Err(_) => self.end(Ending::Lost),
+        }
+        (false, buffer)
+    }
+
+    fn heard(&self) {
+        let now = self.desk.now();
+        if let Some(connection) = self.desk.shard.borrow_mut().get_mut(self.key) {
+            connection.vitals.heard = now;
+        }
+    }
+
+    /// Deals with every whole message in `buffer`, keeps what is left of it, and gives back the memory.
+    fn take(&self, mut buffer: BytesMut) -> BytesMut {
+        while !self.is_over() {
+            let arrival = self.inbound.borrow_mut().next(&mut buffer);
+            match arrival {
+                Ok(Some(arrival)) => self.on_arrival(arrival),
+                Ok(None) => {
+                    self.keep(&mut buffer);
+                    return buffer;
+                }
+                Err(refusal) => self.refuse(&refusal),
+            }
+        }
+        buffer
+    }
+
+    /// A short rest is copied out, so that the shared memory stays shared.
+    fn keep(&self, buffer: &mut BytesMut) {
+        let mut inbound = self.inbound.borrow_mut();
+        if buffer.len() > READ_BYTES {
+            inbound.partial = std::mem::take(buffer);
+        } else if !buffer.is_empty() {
+            inbound.partial = BytesMut::from(&buffer[..]);
+        }
+    }
+
+    fn on_arrival(&self, arrival: Arrival) {
+        match arrival {
+            Arrival::Text(text) => (self.speech.receive)(self, &text),
+            Arrival::Ping(body) => self.reply(frame::pong(&body)),
+            Arrival::Pong => {}
+            Arrival::Binary => {
+                let text = "this protocol has text messages only";
+                self.refuse(&Refusal::new(Code::FrameBinary, text));
+            }
+            Arrival::Close(reason) => {
+                self.ending.set(Ending::Peer);
+                let frame = frame::close_back(reason.as_ref());
+                self.desk.shard.borrow_mut().say_goodbye(self.key, frame);
+            }
+        }
+    }
+
+    fn refuse(&self, refusal: &Refusal) {
+        self.seat.broker().metrics().count_refusal(refusal.code);
+        self.ending.set(Ending::Refused(refusal.code));
+        let frame = frame::close_for(refusal);
+        self.desk.shard.borrow_mut().say_goodbye(self.key, frame);
+    }
+
+    fn end(&self, ending: Ending) {
+        self.ending.set(ending);
+        self.line.break_off();
+    }
+
+    /// Writes what is left, says that this was all, and waits a little for the peer to agree, so
+    /// that the last bytes are not lost to a reset.
+    async fn farewell(self) {
+        if !self.line.is_broken() {
+            // Whether the peer took its time or not, this is the end.
+            let _ = tokio::time::timeout(FAREWELL, self.part()).await;
+        }
+        self.log_end();
+    }
+
+    async fn part(&self) {
+        pump::flush(&self.desk, self.key);
+        while !self.line.is_broken() && !self.is_written() {
+            self.line.ready(false).await;
+            pump::flush_again(&self.desk, self.key);
+        }
+        self.line.shut_down();
+        let (mut buffer, mut discarded) = (BytesMut::with_capacity(READ_BYTES), 0);
+        while !self.line.is_broken() && discarded < DISCARD_BYTES {
+            buffer.clear();
+            match self.line.read(&mut buffer) {
+                Ok(count) if count > 0 => discarded += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.line.ready(true).await;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn is_written(&self) -> bool {
+        let mut shard = self.desk.shard.borrow_mut();
+        shard
+            .get_mut(self.key)
+            .is_none_or(|connection| connection.outbox.is_empty())
+    }
+
+    fn log_end(&self) {
+        let token = &self.seat.access.token;
+        tracing::info!(
+            target: "streamgate::access",
+            company = %token.company,
+            token = %token.key,
+            reason = ?self.ending.get(),
+            seconds = self.opened.elapsed().as_secs(),
+            sent_bytes = self.line.sent_bytes(),
+            "connection closed"
+        );
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        self.seat.broker().disconnect(&*self.desk, self.key);
+    }
+}

@@ -1,0 +1,83 @@
+//! Frames that we send, as bytes that any number of connections can share.
+//!
+//! A server's frames are unmasked (RFC 6455 §5.1), so one framed event serves every client.
+
+use crate::domain::error::Refusal;
+use actix_http::ws::{OpCode, Parser};
+use actix_ws::{CloseCode, CloseReason};
+use bytes::{Bytes, BytesMut};
+
+/// The longest reason that fits into a close frame.
+const REASON_BYTES: usize = 123;
+/// The longest frame header we write.
+const HEADER_BYTES: usize = 10;
+
+/// A whole text message.
+pub fn text(message: &str) -> Bytes {
+    frame(message.as_bytes(), OpCode::Text)
+}
+
+/// A ping without a body.
+pub fn ping() -> Bytes {
+    Bytes::from_static(&[0x89, 0])
+}
+
+/// The answer to a ping.
+pub fn pong(body: &[u8]) -> Bytes {
+    frame(body, OpCode::Pong)
+}
+
+/// The end, with a readable reason, cut where it would not fit.
+pub fn close(code: u16, reason: &str) -> Bytes {
+    let mut end = reason.len().min(REASON_BYTES);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    let reason = CloseReason {
+        code: CloseCode::from(code),
+        description: Some(reason[..end].to_owned()),
+    };
+    let mut bytes = BytesMut::with_capacity(REASON_BYTES + HEADER_BYTES);
+    Parser::write_close(&mut bytes, Some(reason), false);
+    bytes.freeze()
+}
+
+/// The end that a refusal brings: its close code, and `code: sentence` as the reason.
+pub fn close_for(refusal: &Refusal) -> Bytes {
+    let entry = refusal.code.entry();
+    close(entry.close.unwrap_or(1008), &format!("{}: {refusal}", entry.code))
+}
+
+/// The answer to a peer's close frame: its own code back.
+pub fn close_back(reason: Option<&CloseReason>) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(4);
+    let code = reason.map(|reason| CloseReason::from(reason.code));
+    Parser::write_close(&mut bytes, code, false);
+    bytes.freeze()
+}
+
+fn frame(payload: &[u8], opcode: OpCode) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(payload.len() + HEADER_BYTES);
+    Parser::write_message(&mut bytes, payload, opcode, true, false);
+    bytes.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_written_as_the_rfc_says() {
+        assert_eq!(text("hi")[..], [0x81, 2, b'h', b'i']);
+        assert_eq!(text(&"x".repeat(126))[..4], [0x81, 126, 0, 126]);
+        assert_eq!(text(&"x".repeat(65_536))[..10], [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+        assert_eq!(ping(), frame(b"", OpCode::Ping));
+    }
+
+    #[test]
+    fn a_close_reason_is_cut_at_a_character() {
+        let bytes = close(1001, &"ü".repeat(100));
+        assert_eq!(bytes[..4], [0x88, 2 + 122, 0x03, 0xe9]);
+        assert!(std::str::from_utf8(&bytes[4..]).is_ok());
+    }
+}

@@ -1,0 +1,150 @@
+//! One socket, written from the worker's fan-out loop and read by the connection's own task.
+//!
+//! The only file that touches a socket. Both sides are on one thread. Invariant: after a write
+//! that would block nothing is written until the socket says it can be.
+
+use crate::engine::outbox::Outbox;
+use bytes::BytesMut;
+use socket2::SockRef;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::task::{Context, Poll, Waker};
+use tokio::net::TcpStream;
+
+/// Chunks joined into one write.
+const SLICES: usize = 32;
+
+/// A connected socket and what is known of it.
+pub struct Line {
+    socket: TcpStream,
+    blocked: Cell<bool>,
+    broken: Cell<bool>,
+    sent_bytes: Cell<u64>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// Why a task waiting on a line goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// There may be something to read.
+    Read,
+    /// What would block can be tried again.
+    Write,
+    /// Somebody called [`Line::wake`].
+    Woken,
+}
+
+impl Line {
+    /// Around a connected socket.
+    pub fn new(socket: TcpStream) -> Self {
+        Self {
+            socket,
+            blocked: Cell::new(false),
+            broken: Cell::new(false),
+            sent_bytes: Cell::new(0),
+            waker: RefCell::default(),
+        }
+    }
+
+    /// Writes what waits, in one call; returns how many bytes were taken, 0 if it would block.
+    ///
+    /// An error breaks the line and wakes its task.
+    pub fn write(&self, outbox: &Outbox) -> usize {
+        if self.blocked.get() || self.broken.get() || outbox.is_empty() {
+            return 0;
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let written = match outbox.slices(&mut slices) {
+            1 => self.socket.try_write(&slices[0]),
+            filled => self.socket.try_write_vectored(&slices[..filled]),
+        };
+        match written {
+            Ok(count) => {
+                self.sent_bytes.set(self.sent_bytes.get() + count as u64);
+                count
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.blocked.set(true);
+                self.wake();
+                0
+            }
+            Err(_) => {
+                self.break_off();
+                0
+            }
+        }
+    }
+
+    /// Appends what has come to `buffer`: how many bytes, 0 at the end, or that there is nothing.
+    pub fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        self.socket.try_read_buf(buffer)
+    }
+
+    /// Nothing can be written or read any more.
+    pub fn break_off(&self) {
+        self.broken.set(true);
+        self.wake();
+    }
+
+    /// Whether it was broken off.
+    pub fn is_broken(&self) -> bool {
+        self.broken.get()
+    }
+
+    /// How many bytes were written so far.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent_bytes.get()
+    }
+
+    /// Makes the task that waits on this line look around.
+    pub fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Waits for what can be done next. Without `reading`, what arrives stays with the kernel.
+    pub async fn ready(&self, reading: bool) -> Ready {
+        let mut is_first = true;
+        poll_fn(|context| {
+            self.listen(context);
+            if !std::mem::take(&mut is_first) {
+                return Poll::Ready(self.poll(context, reading).unwrap_or(Ready::Woken));
+            }
+            match self.poll(context, reading) {
+                Some(ready) => Poll::Ready(ready),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Says that nothing more will be written.
+    pub fn shut_down(&self) {
+        // The peer may be gone already, which is as good.
+        let _ = SockRef::from(&self.socket).shutdown(Shutdown::Write);
+    }
+
+    fn listen(&self, context: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if waker.as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
+        }
+    }
+
+    fn poll(&self, context: &mut Context<'_>, reading: bool) -> Option<Ready> {
+        if self.broken.get() {
+            return Some(Ready::Woken);
+        }
+        if self.blocked.get() && self.socket.poll_write_ready(context).is_ready() {
+            self.blocked.set(false);
+            return Some(Ready::Write);
+        }
+        if reading && self.socket.poll_read_ready(context).is_ready() {
+            return Some(Ready::Read);
+        }
+        None
+    }
+}

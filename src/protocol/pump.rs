@@ -1,0 +1,169 @@
+//! A worker's one loop: takes what came for it, lets the shard decide, writes what waits.
+//!
+//! Invariants: one write for each connection and burst, however many events; nobody is waited
+//! for, what would block is left to the connection's own task; others get a turn in between.
+
+use crate::broker::Broker;
+use crate::domain::error::{Code, Refusal};
+use crate::engine::pulse::Finding;
+use crate::engine::shard::ConnectionKey;
+use crate::hub::mailbox::{Notice, Post};
+use crate::hub::worker::Worker;
+use crate::protocol::frame;
+use crate::protocol::line::Line;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Connections written to before others get their turn.
+const WRITES: usize = 128;
+/// Pages of the log read before others get their turn.
+const PAGES: usize = 32;
+/// A flush shorter than this is no load and is not held off after.
+const LIGHT: Duration = Duration::from_micros(500);
+
+/// A worker whose connections are sockets.
+pub type Desk = Worker<Rc<Line>>;
+
+/// Runs a worker until its thread ends. `hold_off` bounds how long events may gather after a flush.
+pub async fn run(desk: Rc<Desk>, broker: std::sync::Arc<Broker>, hold_off: Duration) {
+    let interval = desk.pulse.borrow().interval();
+    let mut tick = tokio::time::interval(interval);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut post, mut dirty) = (Post::default(), Vec::new());
+    loop {
+        tokio::select! {
+            () = desk.mailbox.wait() => {}
+            _ = tick.tick() => look_around(&desk, &broker),
+        }
+        let start = Instant::now();
+        desk.mailbox.take(&mut post);
+        for notice in &post.notices {
+            obey(&desk, &broker, notice);
+        }
+        decide(&desk, &broker, &mut post);
+        desk.shard.borrow_mut().take_dirty(&mut dirty);
+        for burst in dirty.chunks(WRITES) {
+            burst.iter().for_each(|key| flush(&desk, *key));
+            if burst.len() == WRITES {
+                tokio::task::yield_now().await;
+            }
+        }
+        count(&desk, &broker);
+        if desk.shard.borrow().wants_reads() {
+            desk.mailbox.ring();
+        }
+        // What arrives right after a long flush gathers for about as long, and goes out joined.
+        let took = start.elapsed();
+        if took >= LIGHT && !hold_off.is_zero() {
+            tokio::time::sleep(took.min(hold_off)).await;
+        }
+    }
+}
+
+/// Lets the shard hand out events and read pages; everything ends up in outboxes.
+fn decide(desk: &Desk, broker: &Broker, post: &mut Post) {
+    let mut shard = desk.shard.borrow_mut();
+    shard.deliver(&mut post.events);
+    if post.missed {
+        shard.doubt_everything();
+    }
+    drop(shard);
+    for _ in 0..PAGES {
+        let read = desk.shard.borrow_mut().next_read();
+        let Some(read) = read else {
+            break;
+        };
+        broker.catch_up(desk, &read);
+    }
+}
+
+/// Writes what waits for a connection, as far as its socket takes it.
+pub fn flush(desk: &Desk, key: ConnectionKey) {
+    let mut shard = desk.shard.borrow_mut();
+    while let Some(connection) = shard.get_mut(key) {
+        let count = connection.port.write(&connection.outbox);
+        if count == 0 {
+            return;
+        }
+        if shard.wrote(key, count) {
+            desk.mailbox.ring();
+        }
+    }
+}
+
+/// As [`flush`], after a socket would have blocked: that it takes bytes again is a sign of life.
+pub fn flush_again(desk: &Desk, key: ConnectionKey) {
+    if let Some(connection) = desk.shard.borrow_mut().get_mut(key) {
+        connection.vitals.heard = desk.now();
+    }
+    flush(desk, key);
+}
+
+/// Pings the silent and breaks off the dead.
+fn look_around(desk: &Desk, broker: &Broker) {
+    let now = desk.now();
+    loop {
+        let Some(key) = desk.pulse.borrow_mut().due(now) else {
+            return;
+        };
+        let mut shard = desk.shard.borrow_mut();
+        let Some(connection) = shard.get_mut(key) else {
+            continue;
+        };
+        match desk.pulse.borrow().judge(connection.vitals, now) {
+            Finding::Fine => {}
+            Finding::Silent => {
+                connection.vitals.pinged = now;
+                shard.reply(key, frame::ping());
+            }
+            Finding::Dead => {
+                broker.metrics().peers_dead.inc();
+                connection.port.break_off();
+                continue;
+            }
+        }
+        drop(shard);
+        desk.pulse.borrow_mut().watch(key, now);
+    }
+}
+
+fn obey(desk: &Desk, broker: &Broker, notice: &Notice) {
+    match notice {
+        Notice::StreamGone(stream) => broker.end_stream(desk, stream),
+        Notice::TokenEnded(token, code) => {
+            let text = match code {
+                Code::TokenExpired => "the token has expired",
+                _ => "the token was revoked",
+            };
+            let refusal = Refusal::new(*code, text);
+            dismiss(desk, &refusal, |of| of == *token);
+        }
+        Notice::Stopping => {
+            let refusal = Refusal::new(Code::ServerStopping, "the server is stopping, connect again");
+            dismiss(desk, &refusal, |_| true);
+        }
+    }
+}
+
+/// Says goodbye to the connections of some tokens.
+fn dismiss(desk: &Desk, refusal: &Refusal, whose: impl Fn(crate::domain::id::TokenKey) -> bool) {
+    let frame = frame::close_for(refusal);
+    let mut shard = desk.shard.borrow_mut();
+    let chosen = shard.connections().filter(|(_, connection)| whose(connection.token));
+    let keys: Vec<ConnectionKey> = chosen.map(|(key, _)| key).collect();
+    for key in keys {
+        shard.say_goodbye(key, frame.clone());
+        if let Some(connection) = shard.get_mut(key) {
+            connection.port.wake();
+        }
+    }
+}
+
+fn count(desk: &Desk, broker: &Broker) {
+    let counts = desk.shard.borrow_mut().take_counts();
+    let metrics = broker.metrics();
+    metrics.events_delivered.inc_by(counts.delivered);
+    metrics.events_missed.inc_by(counts.missed);
+    metrics.subscriptions_behind.inc_by(counts.fell_behind);
+    metrics.socket_bytes.inc_by(counts.written);
+}

@@ -1,0 +1,139 @@
+//! Outcomes as HTTP answers: the two envelopes, and refusals and faults in either.
+//!
+//! Key order is that of the services whose protocols these are (session: founding documents;
+//! REST: docs.octave.dev, flowthings' Head-Error.json). Invariant: a fault shows nothing of its
+//! cause and is logged once, here.
+
+use crate::domain::error::{Code, Error, Refusal};
+use crate::metrics::Metrics;
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+
+/// `messages[0]` of a success.
+pub const PROCESSED: &str = "Your request has been processed successfully.";
+/// `messages[0]` of a creation (docs.octave.dev, "Using the REST API in an External System").
+const CREATED: &str = "Your request has been processed successfully. A new resource has been created.";
+
+/// Which head an answer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Envelope {
+    /// `{"head":{"ok":…,"status":…,"errors":…},"body":…}`
+    Session,
+    /// `{"head":{"status":…,"ok":…,"messages":…,"errors":…,"references":{}},"body":…}`
+    Rest,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// `200`
+    Processed,
+    /// `201`
+    Created,
+}
+
+impl Envelope {
+    /// The text of a success around a JSON body.
+    fn success(self, done: Done, body: &str) -> String {
+        let (status, message) = match done {
+            Done::Processed => (200, PROCESSED),
+            Done::Created => (201, CREATED),
+        };
+        match self {
+            Envelope::Session => format!(r#"{{"head":{{"ok":true,"status":{status},"errors":[]}},"body":{body}}}"#),
+            Envelope::Rest => format!(
+                r#"{{"head":{{"status":{status},"ok":true,"messages":["{message}"],"errors":[],"references":{{}}}},"body":{body}}}"#
+            ),
+        }
+    }
+
+    /// The text of a refusal; the code stands last in the head, behind what older clients know.
+    pub fn failure(self, refusal: &Refusal) -> String {
+        let entry = refusal.code.entry();
+        let (status, code, text) = (entry.status, entry.code, quoted(&refusal.text));
+        match self {
+            Envelope::Session => {
+                format!(r#"{{"head":{{"ok":false,"status":{status},"errors":[{text}],"code":"{code}"}},"body":{{}}}}"#)
+            }
+            Envelope::Rest => format!(
+                r#"{{"head":{{"status":{status},"ok":false,"messages":[],"errors":[{text}],"references":{{}},"code":"{code}"}},"body":{{}}}}"#
+            ),
+        }
+    }
+}
+
+/// A JSON string.
+pub fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned())
+}
+
+/// The answer to a request: a JSON body and what was done, or why not.
+pub fn answer(metrics: &Metrics, envelope: Envelope, outcome: Result<(Done, String), Error>) -> HttpResponse {
+    match outcome {
+        Ok((Done::Processed, body)) => json(StatusCode::OK, envelope.success(Done::Processed, &body)),
+        Ok((Done::Created, body)) => json(StatusCode::CREATED, envelope.success(Done::Created, &body)),
+        Err(error) => refuse(metrics, envelope, &explain(metrics, error)),
+    }
+}
+
+/// The answer that refuses.
+pub fn refuse(metrics: &Metrics, envelope: Envelope, refusal: &Refusal) -> HttpResponse {
+    metrics.count_refusal(refusal.code);
+    let entry = refusal.code.entry();
+    let status = StatusCode::from_u16(entry.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json(status, envelope.failure(refusal));
+    if entry.retry {
+        let later = HeaderValue::from_static("1");
+        response
+            .headers_mut()
+            .insert(actix_web::http::header::RETRY_AFTER, later);
+    }
+    response
+}
+
+/// What the client may know of an error; a fault is logged.
+pub fn explain(metrics: &Metrics, error: Error) -> Refusal {
+    match error {
+        Error::Refusal(refusal) => refusal,
+        Error::Fault(fault) => {
+            metrics.faults.inc();
+            tracing::error!("{fault}");
+            Refusal::new(Code::ServerFault, "something went wrong on our side")
+        }
+    }
+}
+
+fn json(status: StatusCode, text: String) -> HttpResponse {
+    let mut response = HttpResponse::with_body(status, actix_web::body::BoxBody::new(text));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn envelopes_have_the_documented_key_order() {
+        let created = Envelope::Session.success(Done::Created, r#"{"id":"x"}"#);
+        assert_eq!(
+            created,
+            r#"{"head":{"ok":true,"status":201,"errors":[]},"body":{"id":"x"}}"#
+        );
+        let created = Envelope::Rest.success(Done::Created, "{}");
+        let head = r#"{"status":201,"ok":true,"messages":["Your request has been processed successfully. A new resource has been created."],"errors":[],"references":{}}"#;
+        assert_eq!(created, format!(r#"{{"head":{head},"body":{{}}}}"#));
+    }
+
+    #[test]
+    fn a_refusal_is_quoted_and_has_its_code_last() {
+        let refusal = Refusal::new(Code::StreamUnknown, "no \"stream\"");
+        let head = r#"{"ok":false,"status":404,"errors":["no \"stream\""],"code":"stream.unknown"}"#;
+        assert_eq!(
+            Envelope::Session.failure(&refusal),
+            format!(r#"{{"head":{head},"body":{{}}}}"#)
+        );
+    }
+}

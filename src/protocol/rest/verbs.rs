@@ -1,0 +1,135 @@
+//! The routes under `/v5.0/<company>/`: who asks is checked first, then the body is read.
+
+use crate::broker::Broker;
+use crate::domain::error::{Code, Error, Refusal};
+use crate::domain::id::StreamId;
+use crate::domain::path::Path;
+use crate::domain::stream::Target;
+use crate::domain::token::Access;
+use crate::protocol::reply::{self, Done, Envelope};
+use crate::protocol::rest::wire::{self, ListQuery};
+use crate::protocol::{extract, operations};
+use actix_web::web::{self, Data, Payload, Query, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+
+type Outcome = Result<(Done, String), Error>;
+
+/// All routes of this protocol.
+pub fn routes(config: &mut ServiceConfig) {
+    let other = || web::to(operations::wrong_method);
+    config
+        .service(
+            web::resource("/v5.0/{company}/event")
+                .post(publish)
+                .default_service(other()),
+        )
+        .service(
+            web::resource("/v5.0/{company}/event/{id}")
+                .post(publish)
+                .default_service(other()),
+        )
+        .service(
+            web::resource("/v5.0/{company}/stream")
+                .get(list)
+                .post(add)
+                .default_service(other()),
+        )
+        .service(
+            web::resource("/v5.0/{company}/stream/{id}")
+                .get(show)
+                .put(change)
+                .delete(remove)
+                .default_service(other()),
+        );
+}
+
+async fn publish(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    answer(&broker, try_publish(&broker, &request, payload).await)
+}
+
+async fn try_publish(broker: &Broker, request: &HttpRequest, payload: Payload) -> Outcome {
+    let access = asker(broker, request)?;
+    let target = match request.match_info().get("id") {
+        Some(_) => Some(Target::Id(stream_id(request)?)),
+        None => None,
+    };
+    let body = extract::body(broker, payload).await?;
+    let publishing = wire::parse_events(&body, target.as_ref(), broker.limits())?;
+    let events = broker.publish(&access, publishing.drafts).await?;
+    Ok((Done::Created, wire::events(&events, publishing.is_batch)))
+}
+
+async fn list(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
+    answer(&broker, try_list(&broker, &request).await)
+}
+
+async fn try_list(broker: &Broker, request: &HttpRequest) -> Outcome {
+    let access = asker(broker, request)?;
+    let query = Query::<ListQuery>::from_query(request.query_string());
+    let query = query.map_err(|error| Refusal::new(Code::QueryMalformed, error.to_string()))?;
+    if let Some(path) = &query.path {
+        let stream = broker.look_up(&access, &Target::Path(Path::parse(path)?))?;
+        return Ok((Done::Processed, format!("[{}]", wire::stream(&stream))));
+    }
+    let streams = broker.list_streams(&access, query.page()?).await?;
+    Ok((Done::Processed, wire::streams(&streams)))
+}
+
+async fn add(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    answer(&broker, try_add(&broker, &request, payload).await)
+}
+
+async fn try_add(broker: &Broker, request: &HttpRequest, payload: Payload) -> Outcome {
+    let access = asker(broker, request)?;
+    let new = wire::parse_new_stream(&extract::body(broker, payload).await?)?;
+    let stream = broker.add_stream(&access, &new).await?;
+    Ok((Done::Created, wire::stream(&stream)))
+}
+
+async fn show(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
+    answer(&broker, try_show(&broker, &request))
+}
+
+fn try_show(broker: &Broker, request: &HttpRequest) -> Outcome {
+    let access = asker(broker, request)?;
+    let stream = broker.look_up(&access, &Target::Id(stream_id(request)?))?;
+    Ok((Done::Processed, wire::stream(&stream)))
+}
+
+async fn change(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    answer(&broker, try_change(&broker, &request, payload).await)
+}
+
+async fn try_change(broker: &Broker, request: &HttpRequest, payload: Payload) -> Outcome {
+    let access = asker(broker, request)?;
+    let id = stream_id(request)?;
+    let body = extract::body(broker, payload).await?;
+    let stream = broker.look_up(&access, &Target::Id(id))?;
+    let change = wire::parse_stream_change(&body, &stream)?;
+    let stream = broker.change_stream(&access, id, &change).await?;
+    Ok((Done::Processed, wire::stream(&stream)))
+}
+
+async fn remove(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
+    answer(&broker, try_remove(&broker, &request).await)
+}
+
+async fn try_remove(broker: &Broker, request: &HttpRequest) -> Outcome {
+    let access = asker(broker, request)?;
+    broker.remove_stream(&access, stream_id(request)?).await?;
+    Ok((Done::Processed, "{}".to_owned()))
+}
+
+fn asker(broker: &Broker, request: &HttpRequest) -> Result<Access, Refusal> {
+    extract::asker(broker, request.headers(), request.match_info().get("company"))
+}
+
+/// An id that is none names no stream.
+fn stream_id(request: &HttpRequest) -> Result<StreamId, Refusal> {
+    let text = request.match_info().get("id").unwrap_or_default();
+    StreamId::parse(text).ok_or_else(|| Refusal::no_stream(text.chars().take(64).collect::<String>()))
+}
+
+fn answer(broker: &Broker, outcome: Outcome) -> HttpResponse {
+    reply::answer(broker.metrics(), Envelope::Rest, outcome)
+}

@@ -1,0 +1,4 @@
+//! The session protocol: `POST /session`, then `/session/<id>/ws`.
+
+pub mod verbs;
+pub mod wire;

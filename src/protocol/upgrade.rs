@@ -1,0 +1,126 @@
+//! From an HTTP request to a socket: everything is checked first, so refusals are plain HTTP.
+//!
+//! actix-http hands every WebSocket upgrade here and not to the `App`, which frees the connection
+//! from its HTTP buffers. Invariant: returns at once; the connection lives on as its own task.
+
+use crate::broker::{Broker, Seat};
+use crate::domain::error::{Code, Refusal};
+use crate::domain::origin::Origins;
+use crate::domain::session_id::SessionId;
+use crate::protocol::conversation::{Conversation, Opening, Speech};
+use crate::protocol::line::Line;
+use crate::protocol::pump::Desk;
+use crate::protocol::reply::Envelope;
+use actix_codec::{Encoder, Framed};
+use actix_http::body::BodySize;
+use actix_http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
+use actix_http::ws::{handshake_response, verify_handshake};
+use actix_http::{HttpMessage, Request, Response, StatusCode, h1};
+use bytes::{Bytes, BytesMut};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+/// How long a refused client may take to read why.
+const REFUSAL_TIME: Duration = Duration::from_secs(5);
+
+/// What a path of the socket kind asks for.
+pub struct Door<'a> {
+    /// The session id, as it was written.
+    pub id: &'a str,
+    /// The protocol behind this door.
+    pub speech: &'static Speech,
+}
+
+/// What a worker needs to let sockets in.
+pub struct Doorkeeper {
+    /// The product.
+    pub broker: Arc<Broker>,
+    /// Which pages may come.
+    pub origins: Arc<Origins>,
+    /// The worker.
+    pub desk: Rc<Desk>,
+    /// Finds the door of a path.
+    pub door: fn(&str) -> Option<Door<'_>>,
+}
+
+type Upgrade = Framed<TcpStream, h1::Codec>;
+
+impl Doorkeeper {
+    /// Lets a socket in, or answers why not.
+    pub async fn admit(self: Rc<Self>, request: Request, framed: Upgrade) {
+        let parts = framed.into_parts();
+        let (mut codec, mut socket) = (parts.codec, parts.io);
+        // Answers to requests before this one that have not been written yet go first.
+        let mut answer = parts.write_buf;
+        let peer = request.head().peer_addr;
+        match self.check(&request) {
+            Ok((seat, speech)) => {
+                let response = handshake_response(request.head()).finish().drop_body();
+                encode(&mut codec, response, BodySize::None, &mut answer);
+                let token = &seat.access.token;
+                tracing::info!(target: "streamgate::access", ?peer, company = %token.company, token = %token.key, "connection opened");
+                let opening = Opening {
+                    line: Line::new(socket),
+                    speech,
+                    early: parts.read_buf,
+                    answer: answer.freeze(),
+                };
+                Conversation::start(Rc::clone(&self.desk), seat, opening);
+            }
+            Err(refusal) => {
+                let entry = refusal.code.entry();
+                self.broker.metrics().count_refusal(refusal.code);
+                self.broker.metrics().count_request(entry.status);
+                tracing::info!(target: "streamgate::access", ?peer, status = entry.status, code = entry.code, "connection refused");
+                refuse(&mut codec, &refusal, &mut answer);
+                // Whether it arrives is the client's business; that it ends is ours.
+                let _ = tokio::time::timeout(REFUSAL_TIME, socket.write_all(&answer)).await;
+            }
+        }
+    }
+
+    fn check(&self, request: &Request) -> Result<(Seat, &'static Speech), Refusal> {
+        let unknown = || Refusal::new(Code::RouteUnknown, "there is no socket at this address");
+        let door = (self.door)(request.path()).ok_or_else(unknown)?;
+        verify_handshake(request.head()).map_err(|error| Refusal::new(Code::UpgradeMalformed, error.to_string()))?;
+        self.check_origin(request)?;
+        let id = SessionId::parse(door.id);
+        let id = id.ok_or_else(|| Refusal::new(Code::SessionUnknown, "no such session"))?;
+        Ok((self.broker.connect(id)?, door.speech))
+    }
+
+    fn check_origin(&self, request: &Request) -> Result<(), Refusal> {
+        let text = |name| request.headers().get(name).map(|value: &HeaderValue| value.to_str());
+        let denied = |_| Refusal::new(Code::OriginDenied, "pages of this origin may not connect");
+        let Some(origin) = text(ORIGIN) else {
+            return Ok(());
+        };
+        let host = text(HOST).and_then(Result::ok);
+        if self.origins.allow(origin.map_err(denied)?, host) {
+            return Ok(());
+        }
+        let text = "pages of this origin may not connect; STREAMGATE_ALLOWED_ORIGINS lists those that may";
+        Err(Refusal::new(Code::OriginDenied, text))
+    }
+}
+
+fn refuse(codec: &mut h1::Codec, refusal: &Refusal, answer: &mut BytesMut) {
+    let body = Envelope::Session.failure(refusal);
+    let status = StatusCode::from_u16(refusal.code.entry().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = Response::new(status).drop_body();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    encode(codec, response, BodySize::Sized(body.len() as u64), answer);
+    let chunk = h1::Message::Chunk(Some(Bytes::from(body)));
+    // Encoding into memory fails for no input that we give.
+    let _ = codec.encode(chunk, answer);
+}
+
+fn encode(codec: &mut h1::Codec, response: Response<()>, size: BodySize, answer: &mut BytesMut) {
+    // As above.
+    let _ = codec.encode(h1::Message::Item((response, size)), answer);
+}

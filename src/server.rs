@@ -1,0 +1,324 @@
+//! The whole program as a value: start it, ask where it listens, run it until told to stop.
+//!
+//! Puts the floors together and knows all of them. Invariant: nothing that was spawned here
+//! outlives [`Server::run_until`].
+
+use crate::broker::Broker;
+use crate::catalogue::{Catalogue, NewStream, now_ms};
+use crate::config::Config;
+use crate::domain::error::{Error, Fault};
+use crate::domain::id::SYSTEM;
+use crate::domain::origin::Origins;
+use crate::domain::path::{CompanyName, Path, UserName};
+use crate::hub::Hub;
+use crate::hub::worker::{Manners, Worker};
+use crate::metrics::Metrics;
+use crate::protocol::upgrade::Doorkeeper;
+use crate::protocol::{self, pump};
+use crate::sessions::{Sessions, Terms};
+use actix_cors::Cors;
+use actix_http::HttpService;
+use actix_server::ServerHandle;
+use actix_service::{fn_service, map_config};
+use actix_web::App;
+use actix_web::body::MessageBody;
+use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
+use actix_web::http::header;
+use actix_web::middleware::{Next, from_fn};
+use actix_web::web::Data;
+use std::convert::Infallible;
+use std::fs::{File, TryLockError};
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4_096;
+/// How often the catalogue is asked what changed.
+const FOLLOW: Duration = Duration::from_millis(250);
+/// How often lapsed sessions are forgotten.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How often it is written down when tokens were used.
+const WRITE_USED: Duration = Duration::from_secs(10);
+/// How often a stopping server looks whether all have gone.
+const GOODBYE_LOOK: Duration = Duration::from_millis(10);
+
+/// A running server.
+pub struct Server {
+    address: SocketAddr,
+    broker: Arc<Broker>,
+    demo: Option<Demo>,
+    http: actix_server::Server,
+    chores: Vec<JoinHandle<()>>,
+    shutdown_timeout: Duration,
+    _lock: File,
+}
+
+/// What the first start on an empty database made; the only time the token is known.
+#[derive(Clone)]
+pub struct Demo {
+    /// The company.
+    pub company: CompanyName,
+    /// Its user.
+    pub user: UserName,
+    /// The user's master token.
+    pub token: String,
+    /// A stream.
+    pub path: Path,
+}
+
+impl Server {
+    /// Opens the database, listens, and serves.
+    pub async fn start(config: &Config) -> Result<Self, Error> {
+        let listener = listen(config.listen)?;
+        let address = listener.local_addr().map_err(Fault::from)?;
+        let lock = lock(&config.database_url)?;
+        let metrics = Arc::new(Metrics::default());
+        let catalogue = Catalogue::open(&config.database_url, Arc::clone(&metrics)).await?;
+        let demo = if catalogue.is_empty().await? {
+            Some(make_demo(&catalogue).await?)
+        } else {
+            None
+        };
+        let terms = Terms {
+            ttl: config.session_ttl,
+            ttl_max: config.session_ttl_max,
+            most: config.limits.max_sessions,
+        };
+        let mac = catalogue.key_for("streamgate session id 1");
+        let sessions = Sessions::new(mac, terms, now_ms(), Arc::clone(&metrics));
+        let hub = Arc::new(Hub::new(config.limits.max_mailbox_events, Arc::clone(&metrics)));
+        let broker = Arc::new(Broker::new(catalogue, sessions, hub, config.limits.clone(), metrics));
+        broker.follow_changes().await?;
+        Ok(Self {
+            address,
+            http: serve_http(listener, &broker, config)?,
+            chores: start_chores(&broker),
+            broker,
+            demo,
+            shutdown_timeout: config.shutdown_timeout,
+            _lock: lock,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the first start made.
+    pub fn demo(&self) -> Option<&Demo> {
+        self.demo.as_ref()
+    }
+
+    /// Serves until `stop` resolves, then says goodbye to everybody within the configured time.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), Fault> {
+        let handle = self.http.handle();
+        let mut http = std::pin::pin!(self.http);
+        let ended = tokio::select! {
+            ended = &mut http => Some(ended),
+            () = stop => None,
+        };
+        if ended.is_none() {
+            let deadline = Instant::now() + self.shutdown_timeout;
+            let goodbye = say_goodbye(&self.broker, &handle, deadline);
+            tokio::join!(goodbye, async { http.await.ok() });
+        }
+        self.chores.iter().for_each(JoinHandle::abort);
+        self.broker.write_used_tokens().await?;
+        Ok(ended.unwrap_or(Ok(()))?)
+    }
+}
+
+/// Stops accepting, lets sockets go, then ends the HTTP side; by the deadline all of it is over.
+async fn say_goodbye(broker: &Broker, handle: &ServerHandle, deadline: Instant) {
+    tracing::info!(connections = broker.connection_count(), "stopping");
+    handle.pause().await;
+    broker.stop();
+    while broker.connection_count() > 0 && Instant::now() < deadline {
+        tokio::time::sleep(GOODBYE_LOOK).await;
+    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    if tokio::time::timeout(left, handle.stop(true)).await.is_err() {
+        handle.stop(false).await;
+    }
+    tracing::info!(cut_off = broker.connection_count(), "stopped");
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, Fault> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let open = || -> std::io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    open().map_err(|error| {
+        let text = format!("cannot listen on {address}: {error}; set STREAMGATE_LISTEN to another address");
+        Fault::Io(std::io::Error::new(error.kind(), text))
+    })
+}
+
+/// One server a database file: the order of events is given by one writer.
+fn lock(database_url: &str) -> Result<File, Fault> {
+    let path = database_url.trim_start_matches("sqlite:").trim_start_matches("//");
+    let path = format!("{}.lock", path.split('?').next().unwrap_or(path));
+    let file = File::create(&path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let text = format!(
+                "another server uses this database ({path} is locked); stop it, or set STREAMGATE_DATABASE_URL"
+            );
+            Err(Fault::Io(std::io::Error::other(text)))
+        }
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+async fn make_demo(catalogue: &Catalogue) -> Result<Demo, Error> {
+    let company = CompanyName::parse("demo")?;
+    let user = UserName::parse("admin")?;
+    let path = Path::parse("/demo/hello")?;
+    catalogue.add_company(&company).await?;
+    let issued = catalogue.add_user(&company, &user).await?;
+    let stream = NewStream {
+        path: path.clone(),
+        description: "Made at the first start".to_owned(),
+        capacity: 1_000,
+    };
+    catalogue.add_stream(&stream, SYSTEM).await?;
+    let token = issued.secret;
+    Ok(Demo {
+        company,
+        user,
+        token,
+        path,
+    })
+}
+
+/// HTTP is a plain `App`; a socket's upgrade leaves it for the doorkeeper, both on each worker.
+fn serve_http(listener: TcpListener, broker: &Arc<Broker>, config: &Config) -> Result<actix_server::Server, Fault> {
+    let origins = Arc::new(config.allowed_origins.clone());
+    let manners = Manners {
+        outbox_limit: config.limits.max_outbox_bytes,
+        ping: config.ping_interval,
+        dead: config.dead_after,
+    };
+    let hold_off = config.hold_off;
+    let broker = Arc::clone(broker);
+    let mut builder = actix_server::Server::build().disable_signals();
+    if config.workers > 0 {
+        builder = builder.workers(config.workers.into());
+    }
+    builder = builder.shutdown_timeout(config.shutdown_timeout.as_secs().max(1));
+    let stopping = builder.graceful_shutdown_signal();
+    let factory = move || {
+        let desk = Rc::new(Worker::enrol(Arc::clone(broker.hub()), manners));
+        actix_rt::spawn(pump::run(Rc::clone(&desk), Arc::clone(&broker), hold_off));
+        let doorkeeper = Rc::new(Doorkeeper {
+            broker: Arc::clone(&broker),
+            origins: Arc::clone(&origins),
+            desk,
+            door: protocol::door,
+        });
+        let upgrade = fn_service(move |(request, framed)| {
+            let doorkeeper = Rc::clone(&doorkeeper);
+            async move {
+                doorkeeper.admit(request, framed).await;
+                Ok::<(), Infallible>(())
+            }
+        });
+        let app = App::new()
+            .app_data(Data::from(Arc::clone(&broker)))
+            .wrap(cors(Arc::clone(&origins)))
+            .wrap(from_fn(log_request))
+            .configure(protocol::routes);
+        let stopping = stopping.clone();
+        HttpService::build()
+            .tcp_nodelay(true)
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .upgrade(upgrade)
+            .finish(map_config(app, |()| AppConfig::default()))
+            .tcp()
+    };
+    Ok(builder.listen("http", listener, factory)?.run())
+}
+
+fn cors(origins: Arc<Origins>) -> Cors {
+    Cors::default()
+        .allowed_origin_fn(move |origin, head| {
+            let host = head.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+            origin.to_str().is_ok_and(|origin| origins.allow(origin, host))
+        })
+        .allowed_methods(["GET", "POST", "PUT", "DELETE"])
+        .allow_any_header()
+        .expose_headers([header::RETRY_AFTER])
+        .max_age(600)
+}
+
+/// One line a request. The route stands for the address, which may hold a session's id.
+async fn log_request(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let start = Instant::now();
+    let response = next.call(request).await?;
+    let request = response.request();
+    let status = response.status().as_u16();
+    if let Some(broker) = request.app_data::<Data<Broker>>() {
+        broker.metrics().count_request(status);
+    }
+    tracing::info!(
+        target: "streamgate::access",
+        peer = request.peer_addr().map(tracing::field::display),
+        method = %request.method(),
+        route = request.match_pattern(),
+        status,
+        micros = start.elapsed().as_micros() as u64,
+        "request"
+    );
+    Ok(response)
+}
+
+fn start_chores(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
+    let follow = Arc::clone(broker);
+    let sweep = Arc::clone(broker);
+    let write = Arc::clone(broker);
+    vec![
+        tokio::spawn(repeat(FOLLOW, move || {
+            let broker = Arc::clone(&follow);
+            async move { broker.follow_changes().await }
+        })),
+        tokio::spawn(repeat(SWEEP, move || {
+            sweep.sweep_sessions();
+            std::future::ready(Ok(()))
+        })),
+        tokio::spawn(repeat(WRITE_USED, move || {
+            let broker = Arc::clone(&write);
+            async move { broker.write_used_tokens().await }
+        })),
+    ]
+}
+
+/// Does something again and again; a failure is logged when it begins and when it is over.
+async fn repeat<F: Future<Output = Result<(), Fault>>>(every: Duration, mut chore: impl FnMut() -> F) {
+    let mut tick = tokio::time::interval(every);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        tick.tick().await;
+        match chore().await {
+            Ok(()) if failing => tracing::info!("the database answers again"),
+            Err(fault) if !failing => tracing::error!("{fault}"),
+            _ => continue,
+        }
+        failing = !failing;
+    }
+}

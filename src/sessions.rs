@@ -1,0 +1,288 @@
+//! Sessions: issuing ids that prove themselves, and knowing which are alive.
+//!
+//! A plain session needs no storage until something connects. Remembered are: sessions with a
+//! connection, those lately closed, and those that were narrowed or have their own ttl. An id
+//! that says it is remembered and is not has lapsed, so a restart never widens one. Invariant:
+//! the table is bounded, and swept of what has lapsed.
+
+use crate::domain::error::{Code, Refusal};
+use crate::domain::id::TokenKey;
+use crate::domain::scope::Scope;
+use crate::domain::session_id::SessionId;
+use crate::metrics::Metrics;
+use foldhash::fast::RandomState;
+use hmac::{Hmac, Mac};
+use parking_lot::Mutex;
+use sha2::Sha256;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What is in force for sessions.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// How long a session without a connection lasts, unless it has its own time.
+    pub ttl: Duration,
+    /// The longest a session may ask for.
+    pub ttl_max: Duration,
+    /// How many are remembered at once.
+    pub most: usize,
+}
+
+/// What is asked for beyond a plain session.
+#[derive(Default)]
+pub struct Wishes {
+    /// Less than the token may do.
+    pub scope: Option<Scope>,
+    /// Another time to live.
+    pub ttl: Option<Duration>,
+}
+
+/// All sessions of a server.
+pub struct Sessions {
+    mac: Hmac<Sha256>,
+    table: Mutex<Table>,
+    terms: Terms,
+    clock: SteadyClock,
+    metrics: Arc<Metrics>,
+}
+
+type Table = HashMap<SessionId, Remembered, RandomState>;
+
+struct Remembered {
+    scope: Option<Arc<Scope>>,
+    ttl_ms: u64,
+    connections: u32,
+    /// When it lapses, unless it has a connection.
+    lapses_ms: u64,
+}
+
+/// The wall clock at the start, then only forward: a clock that jumps lapses nobody.
+struct SteadyClock {
+    start_ms: u64,
+    start: Instant,
+}
+
+impl SteadyClock {
+    fn now_ms(&self) -> u64 {
+        self.start_ms + ms(self.start.elapsed())
+    }
+}
+
+fn ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Sessions {
+    /// Signs with `mac`, which must be a key of this purpose only.
+    pub fn new(mac: Hmac<Sha256>, terms: Terms, start_ms: u64, metrics: Arc<Metrics>) -> Self {
+        let start = Instant::now();
+        Self {
+            mac,
+            table: Mutex::default(),
+            terms,
+            clock: SteadyClock { start_ms, start },
+            metrics,
+        }
+    }
+
+    /// A new session of a token; refused with `limit.sessions`, or `body.malformed` for a bad ttl.
+    pub fn issue(&self, token: TokenKey, wishes: Wishes) -> Result<SessionId, Refusal> {
+        let ttl = wishes.ttl.unwrap_or(self.terms.ttl);
+        if ttl.is_zero() || ttl > self.terms.ttl_max {
+            let text = format!("\"ttl\" is 1 to {} seconds", self.terms.ttl_max.as_secs());
+            return Err(Refusal::new(Code::BodyMalformed, text));
+        }
+        let lapses_ms = self.clock.now_ms() + ms(ttl);
+        let is_plain = wishes.scope.is_none() && wishes.ttl.is_none();
+        let id = self.sign(token, lapses_ms, !is_plain);
+        if !is_plain {
+            let scope = wishes.scope.map(Arc::new);
+            let (ttl_ms, connections) = (ms(ttl), 0);
+            self.remember(
+                &mut self.table.lock(),
+                id,
+                Remembered {
+                    scope,
+                    ttl_ms,
+                    connections,
+                    lapses_ms,
+                },
+            )?;
+        }
+        self.metrics.sessions_issued.inc();
+        Ok(id)
+    }
+
+    /// Counts a connection in; returns what the session was narrowed to.
+    ///
+    /// Refused with `session.unknown`, `session.lapsed` or `limit.sessions`.
+    pub fn enter(&self, id: &SessionId) -> Result<Option<Arc<Scope>>, Refusal> {
+        let lapsed = || Refusal::new(Code::SessionLapsed, "the session has lapsed");
+        if !self.is_genuine(id) {
+            return Err(Refusal::new(Code::SessionUnknown, "no such session"));
+        }
+        let now_ms = self.clock.now_ms();
+        let mut table = self.table.lock();
+        if let Some(known) = table.get_mut(id) {
+            if known.connections == 0 && known.lapses_ms <= now_ms {
+                return Err(lapsed());
+            }
+            known.connections += 1;
+            return Ok(known.scope.clone());
+        }
+        if id.is_remembered() || u64::from(id.expires_s()) * 1_000 <= now_ms {
+            return Err(lapsed());
+        }
+        let ttl_ms = ms(self.terms.ttl);
+        let (scope, connections, lapses_ms) = (None, 1, now_ms);
+        self.remember(
+            &mut table,
+            *id,
+            Remembered {
+                scope,
+                ttl_ms,
+                connections,
+                lapses_ms,
+            },
+        )?;
+        Ok(None)
+    }
+
+    /// Counts a connection out; after the last one the session lasts its ttl again.
+    pub fn leave(&self, id: &SessionId) {
+        if let Some(known) = self.table.lock().get_mut(id) {
+            known.connections -= 1;
+            known.lapses_ms = self.clock.now_ms() + known.ttl_ms;
+        }
+    }
+
+    /// Forgets what has lapsed.
+    pub fn sweep(&self) {
+        let now_ms = self.clock.now_ms();
+        let mut table = self.table.lock();
+        table.retain(|_, known| known.connections > 0 || known.lapses_ms > now_ms);
+        if table.capacity() > 4 * table.len() + 1_024 {
+            table.shrink_to_fit();
+        }
+        self.metrics.sessions.set(table.len() as i64);
+    }
+
+    fn remember(&self, table: &mut Table, id: SessionId, session: Remembered) -> Result<(), Refusal> {
+        if table.len() >= self.terms.most {
+            let text = format!("{} sessions are remembered, more are not allowed", self.terms.most);
+            return Err(Refusal::new(Code::LimitSessions, text));
+        }
+        table.insert(id, session);
+        self.metrics.sessions.set(table.len() as i64);
+        Ok(())
+    }
+
+    fn sign(&self, token: TokenKey, lapses_ms: u64, remembered: bool) -> SessionId {
+        let expires_s = u32::try_from(lapses_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
+        let part = SessionId::unsigned(token, expires_s, rand::random(), remembered);
+        let full = self.mac_of(&part).finalize().into_bytes();
+        let mut mac = [0; 16];
+        mac.copy_from_slice(&full[..16]);
+        SessionId::signed(part, mac)
+    }
+
+    fn is_genuine(&self, id: &SessionId) -> bool {
+        self.mac_of(id.signed_part()).verify_truncated_left(id.mac()).is_ok()
+    }
+
+    fn mac_of(&self, part: &[u8]) -> Hmac<Sha256> {
+        let mut mac = self.mac.clone();
+        mac.update(part);
+        mac
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hmac::KeyInit;
+
+    const TOKEN: TokenKey = TokenKey([7; 8]);
+
+    fn sessions(most: usize) -> Sessions {
+        let mac = Hmac::new_from_slice(b"key").expect("any length");
+        let terms = Terms {
+            ttl: Duration::from_secs(60),
+            ttl_max: Duration::from_secs(600),
+            most,
+        };
+        Sessions::new(mac, terms, 1_700_000_000_000, Arc::default())
+    }
+
+    fn forward(sessions: &mut Sessions, seconds: u64) {
+        sessions.clock.start_ms += seconds * 1_000;
+    }
+
+    fn code(result: Result<Option<Arc<Scope>>, Refusal>) -> Option<Code> {
+        result.err().map(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn a_session_lapses_without_a_connection_only() {
+        let mut sessions = sessions(9);
+        let id = sessions.issue(TOKEN, Wishes::default()).expect("issued");
+        assert_eq!(id.token(), TOKEN);
+        forward(&mut sessions, 59);
+        assert!(sessions.enter(&id).is_ok());
+        forward(&mut sessions, 3_600);
+        sessions.sweep();
+        assert!(sessions.enter(&id).is_ok(), "two connections at once, long after");
+        sessions.leave(&id);
+        sessions.leave(&id);
+        forward(&mut sessions, 59);
+        assert!(sessions.enter(&id).is_ok(), "again within the ttl");
+        sessions.leave(&id);
+        forward(&mut sessions, 61);
+        assert_eq!(code(sessions.enter(&id)), Some(Code::SessionLapsed));
+        sessions.sweep();
+        assert_eq!(code(sessions.enter(&id)), Some(Code::SessionLapsed));
+        assert!(sessions.table.lock().is_empty());
+    }
+
+    #[test]
+    fn a_changed_id_is_unknown() {
+        let sessions = sessions(9);
+        let id = sessions.issue(TOKEN, Wishes::default()).expect("issued");
+        let text = id.encode();
+        for (place, letter) in text.char_indices().filter(|(_, letter)| *letter != '.') {
+            let mut changed = text.clone();
+            changed.replace_range(place..=place, if letter == 'A' { "E" } else { "A" });
+            if let Some(changed) = SessionId::parse(&changed) {
+                assert_eq!(code(sessions.enter(&changed)), Some(Code::SessionUnknown), "{place}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_narrowed_stays_narrow_or_lapses() {
+        let before = sessions(1);
+        let wishes = || Wishes {
+            scope: Some(Scope::default()),
+            ttl: None,
+        };
+        let id = before.issue(TOKEN, wishes()).expect("issued");
+        assert_eq!(before.enter(&id).expect("known"), Some(Arc::new(Scope::default())));
+        let refusal = before.issue(TOKEN, wishes()).map(|_| ()).expect_err("full");
+        assert_eq!(refusal.code, Code::LimitSessions);
+        let after_restart = sessions(1);
+        assert_eq!(code(after_restart.enter(&id)), Some(Code::SessionLapsed));
+    }
+
+    #[test]
+    fn a_ttl_is_bounded() {
+        let sessions = sessions(9);
+        let wishes = |seconds| Wishes {
+            scope: None,
+            ttl: Some(Duration::from_secs(seconds)),
+        };
+        assert!(sessions.issue(TOKEN, wishes(600)).is_ok());
+        assert!(sessions.issue(TOKEN, wishes(601)).is_err());
+        assert!(sessions.issue(TOKEN, wishes(0)).is_err());
+    }
+}
