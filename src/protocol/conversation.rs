@@ -109,10 +109,7 @@ impl Conversation {
     }
 
     async fn run(self) {
-        let early = self.inbound.borrow_mut().partial.split();
-        if !early.is_empty() {
-            self.take(early);
-        }
+        self.read_early();
         pump::flush(&self.desk, self.key);
         while !self.is_over() {
             match self.line.ready(self.has_room()).await {
@@ -123,6 +120,12 @@ impl Conversation {
         }
         // The rest is rare and long; it gets its memory when it happens.
         Box::pin(self.farewell()).await;
+    }
+
+    /// What came with the upgrade, in a buffer of actix-http's that is not to be kept.
+    fn read_early(&self) {
+        let early = std::mem::take(&mut self.inbound.borrow_mut().partial);
+        self.take(early);
     }
 
     fn is_over(&self) -> bool {
@@ -141,7 +144,7 @@ impl Conversation {
 
     fn read(&self) {
         for _ in 0..READS {
-            let partial = self.inbound.borrow_mut().partial.split();
+            let partial = std::mem::take(&mut self.inbound.borrow_mut().partial);
             if partial.is_empty() {
                 let scratch = SCRATCH.with(|scratch| std::mem::take(&mut *scratch.borrow_mut()));
                 let (more, mut scratch) = self.read_into(scratch);
@@ -169,7 +172,7 @@ impl Conversation {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if !buffer.is_empty() {
-                    self.inbound.borrow_mut().partial = buffer.split();
+                    self.inbound.borrow_mut().partial = std::mem::take(&mut buffer);
                 }
             }
             Err(_) => self.end(Ending::Lost),

@@ -1,0 +1,408 @@
+//! A real server on port 0 with a fresh database file, and independent clients for it.
+//!
+//! Every wait has a condition and a deadline; nothing sleeps and hopes. Whoever starts a stage
+//! must [`Stage::end`] it, which asserts that the server has nothing left of anybody.
+
+use clap::Parser;
+use futures_util::{SinkExt, StreamExt};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use streamgate::catalogue::{Catalogue, NewStream, NewToken};
+use streamgate::config::Config;
+use streamgate::domain::id::{SYSTEM, TokenKey};
+use streamgate::domain::path::{CompanyName, Path, UserName};
+use streamgate::domain::scope::{Scope, ScopeJson};
+use streamgate::server::Server;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+/// The longest that anything may take.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+#[derive(Parser)]
+struct JustSettings {
+    #[command(flatten)]
+    config: Config,
+}
+
+/// A running server and a second connection to its database, as another process would have it.
+pub struct Stage {
+    pub address: SocketAddr,
+    pub catalogue: Catalogue,
+    pub http: reqwest::Client,
+    /// Company acme's user alice.
+    pub alice: Account,
+    folder: TempDir,
+    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+/// What somebody presents.
+#[derive(Clone)]
+pub struct Account {
+    pub company: String,
+    pub user: Option<String>,
+    pub token: String,
+    pub key: TokenKey,
+}
+
+/// An HTTP answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub text: String,
+    pub headers: reqwest::header::HeaderMap,
+}
+
+impl Answer {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// `head.code` of a refusal.
+    pub fn code(&self) -> String {
+        self.json()["head"]["code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl Stage {
+    /// With the default settings.
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With some settings, as flags: `&["--ping-interval", "100ms"]`.
+    pub async fn with(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite:{}/test.db", folder.path().display());
+        let fixed = [
+            "stage",
+            "--listen",
+            "127.0.0.1:0",
+            "--workers",
+            "2",
+            "--database-url",
+            &url,
+        ];
+        let JustSettings { config } = JustSettings::parse_from(fixed.iter().chain(flags));
+        assert_eq!(config.contradictions(), Vec::<String>::new());
+        let catalogue = Catalogue::open(&url, Arc::default()).await.expect("a catalogue");
+        add_company(&catalogue, "acme").await;
+        let alice = add_user(&catalogue, "acme", "alice").await;
+        let server = Server::start(&config).await.expect("a server");
+        assert!(server.demo().is_none(), "a demo only on an empty database");
+        let address = server.address();
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            let stop = async move {
+                let _ = stopped.await;
+            };
+            server.run_until(stop).await.expect("an end without fault");
+        });
+        Self {
+            address,
+            catalogue,
+            http: reqwest::Client::new(),
+            alice,
+            folder,
+            running: Some((stop, task)),
+        }
+    }
+
+    /// The folder of the database file `test.db`.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    pub async fn add_company(&self, name: &str) {
+        add_company(&self.catalogue, name).await;
+    }
+
+    /// Adds a user as the command line would, and waits until the server knows.
+    pub async fn add_user(&self, company: &str, name: &str) -> Account {
+        let account = add_user(&self.catalogue, company, name).await;
+        self.until_known(&account).await;
+        account
+    }
+
+    /// Makes a restricted token of acme: `&[("/acme/door/**", "read")]`; waits until the server knows.
+    pub async fn add_token(&self, rules: &[(&str, &str)], expires_ms: Option<u64>) -> Account {
+        let mut json = ScopeJson::new();
+        for (pattern, verb) in rules {
+            let verbs = json.entry((*pattern).to_owned()).or_default();
+            match *verb {
+                "read" => verbs.read = true,
+                "write" => verbs.write = true,
+                _ => verbs.manage = true,
+            }
+        }
+        let company = CompanyName::parse("acme").expect("a name");
+        let scope = Scope::parse(&json, &company, 64).expect("a scope");
+        let label = "made by a test".to_owned();
+        let new = NewToken {
+            scope,
+            label,
+            expires_ms,
+        };
+        let issued = self.catalogue.add_token(&company, &new).await.expect("a token");
+        let account = Account {
+            company: "acme".to_owned(),
+            user: None,
+            token: issued.secret,
+            key: issued.key,
+        };
+        self.until_known(&account).await;
+        account
+    }
+
+    async fn until_known(&self, account: &Account) {
+        self.until("the server knows the account", || async {
+            self.open_session(account, "").await.status == 201
+        })
+        .await;
+    }
+
+    /// Adds a stream through the API and returns its id.
+    pub async fn add_stream(&self, account: &Account, path: &str, capacity: u64) -> String {
+        let body = format!(r#"{{"path":"{path}","capacity":{capacity}}}"#);
+        let address = format!("/v5.0/{}/stream", account.company);
+        let answer = self.request("POST", &address, Some(account), &body).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()["body"]["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Adds a stream on the database file, as the command line would.
+    pub async fn add_stream_on_file(&self, path: &str) -> String {
+        let new = NewStream {
+            path: Path::parse(path).expect("a path"),
+            description: String::new(),
+            capacity: 1_000,
+        };
+        let stream = self.catalogue.add_stream(&new, SYSTEM).await.expect("a stream");
+        stream.id.to_string()
+    }
+
+    /// Any HTTP request.
+    pub async fn request(&self, method: &str, path: &str, account: Option<&Account>, body: &str) -> Answer {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+        let mut request = self.http.request(method, format!("http://{}{path}", self.address));
+        if let Some(account) = account {
+            request = request
+                .header("X-Auth-Company", &account.company)
+                .header("X-Auth-Token", &account.token);
+            if let Some(user) = &account.user {
+                request = request.header("X-Auth-User", user);
+            }
+        }
+        if !body.is_empty() {
+            request = request.body(body.to_owned());
+        }
+        let response = request.timeout(DEADLINE).send().await.expect("an answer");
+        Answer {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            text: response.text().await.expect("a body"),
+        }
+    }
+
+    /// `POST /session`.
+    pub async fn open_session(&self, account: &Account, body: &str) -> Answer {
+        self.request("POST", "/session", Some(account), body).await
+    }
+
+    /// Opens a session and returns its id.
+    pub async fn session(&self, account: &Account) -> String {
+        let answer = self.open_session(account, "").await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()["body"]["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Publishes one event by path and asserts that it was taken.
+    pub async fn publish(&self, account: &Account, path: &str, elems: &str) -> Answer {
+        let body = format!(r#"{{"path":"{path}","elems":{elems}}}"#);
+        let address = format!("/v5.0/{}/event", account.company);
+        let answer = self.request("POST", &address, Some(account), &body).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer
+    }
+
+    /// Tries to connect; an HTTP refusal comes back as its status and text.
+    pub async fn try_connect(&self, session: &str, headers: &[(&'static str, &str)]) -> Result<Socket, (u16, String)> {
+        let url = format!("ws://{}/session/{session}/ws", self.address);
+        let mut request = url.into_client_request().expect("a request");
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().expect("a value"));
+        }
+        match tokio_tungstenite::connect_async(request).await {
+            Ok((socket, _)) => Ok(Socket { socket }),
+            Err(tokio_tungstenite::tungstenite::Error::Http(response)) => {
+                let text = response
+                    .body()
+                    .as_ref()
+                    .map(|body| String::from_utf8_lossy(body).into_owned());
+                Err((response.status().as_u16(), text.unwrap_or_default()))
+            }
+            Err(error) => panic!("no answer to the upgrade: {error}"),
+        }
+    }
+
+    /// Connects to a session.
+    pub async fn connect(&self, session: &str) -> Socket {
+        let connected = self.try_connect(session, &[]).await;
+        connected.unwrap_or_else(|refusal| panic!("refused: {refusal:?}"))
+    }
+
+    /// A socket on a new session.
+    pub async fn socket(&self, account: &Account) -> Socket {
+        let session = self.session(account).await;
+        self.connect(&session).await
+    }
+
+    /// A metric's value, by its name without the prefix: `connections`, `refusals_total{code="x"}`.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let answer = self.request("GET", "/metrics", None, "").await;
+        let wanted = format!("streamgate_{name} ");
+        let mut lines = answer.text.lines();
+        let value = lines.find_map(|line| line.strip_prefix(&wanted));
+        value.map_or(0, |value| value.parse().expect("a number"))
+    }
+
+    /// Waits until a metric has a value.
+    pub async fn until_metric(&self, name: &str, value: u64) {
+        self.until(&format!("{name} is {value}"), || async {
+            self.metric(name).await == value
+        })
+        .await;
+    }
+
+    /// Waits until something holds.
+    pub async fn until<F: Future<Output = bool>>(&self, what: &str, mut holds: impl FnMut() -> F) {
+        let deadline = Instant::now() + DEADLINE;
+        while !holds().await {
+            assert!(Instant::now() < deadline, "waited in vain: {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Ends the server and asserts that it had nothing left of anybody. Drop all sockets first.
+    pub async fn end(mut self) {
+        self.until_metric("connections", 0).await;
+        self.until_metric("subscriptions", 0).await;
+        assert_eq!(self.metric("faults_total").await, 0);
+        self.stop().await;
+    }
+
+    /// Ends the server whoever is connected.
+    pub async fn stop(&mut self) {
+        let (stop, task) = self.running.take().expect("a running server");
+        stop.send(()).expect("somebody who listens");
+        tokio::time::timeout(DEADLINE, task)
+            .await
+            .expect("an end in time")
+            .expect("an end without panic");
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        assert!(
+            self.running.is_none() || std::thread::panicking(),
+            "a stage must be ended with end() or stop()"
+        );
+    }
+}
+
+/// A WebSocket client.
+pub struct Socket {
+    pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl Socket {
+    pub async fn send(&mut self, text: &str) {
+        self.socket
+            .send(Message::text(text))
+            .await
+            .expect("a socket that takes a message");
+    }
+
+    /// The next frame that is not a ping or pong.
+    pub async fn next(&mut self) -> Message {
+        loop {
+            let next = tokio::time::timeout(DEADLINE, self.socket.next()).await;
+            let message = next
+                .expect("a frame in time")
+                .expect("a frame, not the end")
+                .expect("a legal frame");
+            if !matches!(message, Message::Ping(_) | Message::Pong(_)) {
+                return message;
+            }
+        }
+    }
+
+    /// The next text message.
+    pub async fn text(&mut self) -> String {
+        match self.next().await {
+            Message::Text(text) => text.to_string(),
+            other => panic!("a text message was expected, not {other:?}"),
+        }
+    }
+
+    /// The next text message as JSON.
+    pub async fn json(&mut self) -> serde_json::Value {
+        let text = self.text().await;
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    /// Sends a request and returns the next message, which is its acknowledgement.
+    pub async fn ask(&mut self, request: &str) -> String {
+        self.send(request).await;
+        self.text().await
+    }
+
+    /// Subscribes by path and asserts that it was done.
+    pub async fn subscribe(&mut self, path: &str) {
+        let request = format!(r#"{{"msgId":"s","object":"event","type":"subscribe","path":"{path}"}}"#);
+        let ack = self.ask(&request).await;
+        assert!(ack.starts_with(r#"{"head":{"msgId":"s","ok":true"#), "{ack}");
+    }
+
+    /// Asserts that nothing has come: the next message is the answer to a question asked now.
+    pub async fn assert_quiet(&mut self) {
+        let request = r#"{"msgId":"quiet?","object":"event","type":"unsubscribe","path":"/nobody/here"}"#;
+        let ack = self.ask(request).await;
+        assert!(ack.contains(r#""msgId":"quiet?""#), "something had come: {ack}");
+    }
+
+    /// Waits for the server's close frame: code and reason.
+    pub async fn closed(&mut self) -> (u16, String) {
+        loop {
+            if let Message::Close(Some(frame)) = self.next().await {
+                return (frame.code.into(), frame.reason.to_string());
+            }
+        }
+    }
+}
+
+async fn add_company(catalogue: &Catalogue, name: &str) {
+    let name = CompanyName::parse(name).expect("a name");
+    catalogue.add_company(&name).await.expect("a company");
+}
+
+async fn add_user(catalogue: &Catalogue, company: &str, name: &str) -> Account {
+    let (company, name) = (
+        CompanyName::parse(company).expect("a name"),
+        UserName::parse(name).expect("a name"),
+    );
+    let issued = catalogue.add_user(&company, &name).await.expect("a user");
+    Account {
+        company: company.to_string(),
+        user: Some(name.to_string()),
+        token: issued.secret,
+        key: issued.key,
+    }
+}

@@ -1,0 +1,117 @@
+//! Plays the files of `transcripts/`: the protocol as a conversation, byte for byte.
+//!
+//! `# …` a comment, `> …` a frame sent, `< …` the next frame received, `POST path body` an HTTP
+//! request by alice, `= 201 …` its status and body, `close` our goodbye. In what is sent and
+//! expected `$door`, `$other` and `$foreign` are stream ids (`/acme/door`, `/acme/other`, and
+//! `/umbrella/door` of another company), `$alice` alice's identity. In what is expected `$e`, `$s` and `$i` stand for any
+//! event, stream or identity id and `$n` for any number.
+
+use crate::stage::Stage;
+use std::path::PathBuf;
+
+/// Plays every transcript of a protocol, each on a stage of its own.
+pub async fn play_all(protocol: &str) {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/api/transcripts")
+        .join(protocol);
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .expect("a folder of transcripts")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    files.sort();
+    assert!(!files.is_empty());
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a transcript");
+        play(&file.file_name().expect("a name").to_string_lossy(), &text).await;
+    }
+}
+
+async fn play(name: &str, text: &str) {
+    let stage = Stage::start().await;
+    stage.add_company("umbrella").await;
+    let stranger = stage.add_user("umbrella", "albert").await;
+    let known = [
+        ("$door", stage.add_stream(&stage.alice, "/acme/door", 1_000).await),
+        ("$other", stage.add_stream(&stage.alice, "/acme/other", 0).await),
+        ("$foreign", stage.add_stream(&stranger, "/umbrella/door", 1_000).await),
+    ];
+    let fill = |line: &str| {
+        known
+            .iter()
+            .fold(line.to_owned(), |line, (name, id)| line.replace(name, id))
+    };
+    let mut socket = stage.socket(&stage.alice).await;
+    let mut answer = None;
+    let mut steps = 0;
+    for (number, line) in text.lines().enumerate() {
+        let place = format!("{name}:{}", number + 1);
+        match line.split_once(' ').unwrap_or((line, "")) {
+            ("" | "#", _) => continue,
+            (">", frame) => socket.send(&fill(frame)).await,
+            ("<", expected) => check(&place, &fill(expected), &socket.text().await),
+            (method @ ("GET" | "POST" | "PUT" | "DELETE"), rest) => {
+                let (path, body) = rest.split_once(' ').unwrap_or((rest, ""));
+                answer = Some(
+                    stage
+                        .request(method, &fill(path), Some(&stage.alice), &fill(body))
+                        .await,
+                );
+            }
+            ("=", expected) => {
+                let answer = answer.take().unwrap_or_else(|| panic!("{place}: no request before"));
+                check(&place, &fill(expected), &format!("{} {}", answer.status, answer.text));
+            }
+            ("close", _) => socket.socket.close(None).await.expect("a goodbye"),
+            _ => panic!("{place}: not a step: {line}"),
+        }
+        steps += 1;
+    }
+    assert!(steps > 0, "{name} is empty");
+    assert!(answer.is_none(), "{name}: an answer was not looked at");
+    drop(socket);
+    stage.end().await;
+}
+
+fn check(place: &str, expected: &str, got: &str) {
+    assert!(matches(expected, got), "{place}\nexpected {expected}\n     got {got}");
+}
+
+/// Whether `got` is `expected`, with the wildcards `$e`, `$s`, `$i` and `$n`.
+fn matches(mut expected: &str, mut got: &str) -> bool {
+    while let Some(at) = expected.find('$') {
+        let Some(rest) = got.strip_prefix(&expected[..at]) else {
+            return false;
+        };
+        let kind = expected[at + 1..].chars().next().unwrap_or(' ');
+        let length = match kind {
+            'n' => rest.bytes().take_while(u8::is_ascii_digit).count(),
+            letter if rest.starts_with(letter) => {
+                1 + rest[1..]
+                    .bytes()
+                    .take_while(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+                    .count()
+            }
+            _ => 0,
+        };
+        if length == 0 || (kind != 'n' && length != 25) {
+            return false;
+        }
+        (expected, got) = (&expected[at + 2..], &rest[length..]);
+    }
+    expected == got
+}
+
+#[test]
+fn wildcards_take_what_they_stand_for_and_nothing_else() {
+    let id = "e53b1d1600cf27b75148de0ac";
+    assert!(matches(r#"{"id":"$e","n":$n}"#, &format!(r#"{{"id":"{id}","n":42}}"#)));
+    assert!(!matches(r#"{"id":"$s"}"#, &format!(r#"{{"id":"{id}"}}"#)));
+    assert!(!matches("$n", "x"));
+    assert!(!matches("$n", ""));
+    assert!(!matches("$n,", "4"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_session_protocol_reads_as_its_transcripts() {
+    play_all("session").await;
+}
