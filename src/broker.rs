@@ -37,6 +37,8 @@ pub struct Broker {
     limits: Limits,
     metrics: Arc<Metrics>,
     connections: Mutex<Connections>,
+    /// Streams deleted since the last look.
+    gone: Mutex<Vec<StreamId>>,
     stopping: AtomicBool,
 }
 
@@ -65,6 +67,7 @@ impl Broker {
             limits,
             metrics,
             connections: Mutex::default(),
+            gone: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -269,10 +272,13 @@ impl Broker {
         for (key, code) in ended.tokens {
             self.hub.tell(&Notice::TokenEnded(key, code));
         }
-        for stream in ended.streams {
-            self.log.forget(&stream);
-            self.hub.tell(&Notice::StreamGone(stream));
+        for stream in &ended.streams {
+            self.log.forget(stream);
+            self.hub.tell(&Notice::StreamGone(*stream));
         }
+        // Whoever found a stream just before it went may have published just after.
+        let gone_before = std::mem::replace(&mut *self.gone.lock(), ended.streams);
+        gone_before.iter().for_each(|stream| self.log.forget(stream));
         Ok(())
     }
 

@@ -44,7 +44,7 @@ pub struct Config {
     #[arg(long, env = "STREAMGATE_WORKERS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=512))]
     pub workers: u16,
     /// Which lines the log has: a level, or levels by target, such as warn,streamgate::access=info.
-    #[arg(long, env = "STREAMGATE_LOG", default_value = "info", value_parser = log_filter)]
+    #[arg(long, env = "STREAMGATE_LOG", default_value = "info,actix_server=warn", value_parser = log_filter)]
     pub log: String,
     /// How the log's lines look.
     #[arg(long, env = "STREAMGATE_LOG_FORMAT", default_value = "text", value_enum)]

@@ -174,8 +174,8 @@ mod tests {
         }
         assert_eq!(offsets(&recent, 1, 0, 9), [3, 4, 5]);
         assert_eq!(offsets(&recent, 1, 3, 1), [4]);
-        assert_eq!(offsets(&recent, 1, 5, 9), []);
-        assert_eq!(offsets(&recent, 2, 0, 9), []);
+        assert!(offsets(&recent, 1, 5, 9).is_empty());
+        assert!(offsets(&recent, 2, 0, 9).is_empty());
         assert_eq!(recent.head(&StreamId::new([2; 12])), Offset(5));
         push(&mut recent, 1, 0);
         assert_eq!(recent.kept(), (0, 0));
