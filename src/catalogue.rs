@@ -52,11 +52,12 @@ pub struct Ended {
 }
 
 impl Catalogue {
-    /// Opens the file, creating and migrating it if need be, and reads all of it.
+    /// Opens the file, creating and migrating it if need be. The mirror is empty until the first
+    /// [`Catalogue::refresh`].
     pub async fn open(url: &str, metrics: Arc<Metrics>) -> Result<Self, Fault> {
         let (writer, readers) = database::open(url).await?;
         let secret = database::signing_secret(&writer).await?;
-        let catalogue = Self {
+        Ok(Self {
             writer,
             readers,
             secret,
@@ -65,9 +66,7 @@ impl Catalogue {
             followed: tokio::sync::Mutex::new(NOTHING),
             used: parking_lot::Mutex::default(),
             metrics,
-        };
-        catalogue.refresh().await?;
-        Ok(catalogue)
+        })
     }
 
     /// A key of our own for `purpose`; another purpose's tells nothing about it.

@@ -218,7 +218,7 @@ fn serve_http(listener: TcpListener, broker: &Arc<Broker>, config: &Config) -> R
     let stopping = builder.graceful_shutdown_signal();
     let factory = move || {
         let desk = Rc::new(Worker::enrol(Arc::clone(broker.hub()), manners));
-        actix_rt::spawn(pump::run(Rc::clone(&desk), Arc::clone(&broker), hold_off));
+        actix_rt::spawn(run_pump(Rc::clone(&desk), Arc::clone(&broker), hold_off));
         let doorkeeper = Rc::new(Doorkeeper {
             broker: Arc::clone(&broker),
             origins: Arc::clone(&origins),
@@ -249,6 +249,17 @@ fn serve_http(listener: TcpListener, broker: &Arc<Broker>, config: &Config) -> R
             .tcp()
     };
     Ok(builder.listen("http", listener, factory)?.run())
+}
+
+/// Without its pump a worker would accept connections and be deaf, so a bug there ends the process.
+async fn run_pump(desk: Rc<pump::Desk>, broker: Arc<Broker>, hold_off: Duration) {
+    let pump = actix_rt::spawn(pump::run(desk, broker, hold_off));
+    if let Err(error) = pump.await
+        && error.is_panic()
+    {
+        tracing::error!("a worker's pump panicked; the process ends");
+        std::process::abort();
+    }
 }
 
 fn cors(origins: Arc<Origins>) -> Cors {

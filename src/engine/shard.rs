@@ -397,3 +397,6 @@ fn join(run: &[Arc<Event>], dialect: &Dialect) -> Bytes {
     frames.iter().for_each(|frame| joined.extend_from_slice(frame));
     joined.freeze()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+//! The shard against a model: whatever is published, drained, missed or forgotten in whatever
+//! order, each connection is given every event after its subscription, or told that it is gone.
+
+use super::*;
+use crate::domain::event::{Draft, Place};
+use crate::domain::id::{EventId, SYSTEM};
+use crate::domain::path::Path;
+use crate::domain::payload::Payload;
+use crate::engine::recent::Recent;
+use proptest::prelude::*;
+use std::collections::HashMap;
+use std::io::IoSlice;
+
+const TOKEN: TokenKey = TokenKey([0; 8]);
+const CONNECTIONS: usize = 3;
+/// Bytes of an event's frame here, and of a gap's.
+const FRAME: usize = 18;
+const OUTBOX: usize = 6 * FRAME;
+
+/// Frames that a test can read back: a letter, the stream, two numbers.
+static DIALECT: Dialect = Dialect {
+    wire: Wire::Session,
+    event: |event| frame(b'E', &event.stream, event.offset, event.offset),
+    gap: |stream, gap| frame(b'G', stream, gap.from, gap.to),
+};
+
+fn frame(letter: u8, stream: &StreamId, from: Offset, to: Offset) -> Bytes {
+    let mut bytes = vec![letter, stream.bytes()[0]];
+    bytes.extend(from.0.to_be_bytes());
+    bytes.extend(to.0.to_be_bytes());
+    Bytes::from(bytes)
+}
+
+/// What may happen; numbers are taken modulo what there is.
+#[derive(Clone, Debug)]
+enum Happening {
+    /// Some events are published to a stream and reach the worker's mailbox.
+    Publish(u8, u8),
+    /// As above, but the mailbox is full.
+    Miss(u8, u8),
+    /// The worker looks into its mailbox.
+    Deliver,
+    /// The worker reads pages for whoever is behind.
+    Read,
+    /// A connection's socket takes some bytes.
+    Drain(usize, usize),
+    Subscribe(usize, u8),
+    Unsubscribe(usize, u8),
+}
+
+fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+    let any = prop_oneof![
+        4 => (0..2_u8, 1..9_u8).prop_map(|(stream, count)| Happening::Publish(stream, count)),
+        1 => (0..2_u8, 1..9_u8).prop_map(|(stream, count)| Happening::Miss(stream, count)),
+        4 => Just(Happening::Deliver),
+        3 => Just(Happening::Read),
+        4 => (0..CONNECTIONS, 1..200_usize).prop_map(|(at, bytes)| Happening::Drain(at, bytes)),
+        2 => (0..CONNECTIONS, 0..2_u8).prop_map(|(at, stream)| Happening::Subscribe(at, stream)),
+        1 => (0..CONNECTIONS, 0..2_u8).prop_map(|(at, stream)| Happening::Unsubscribe(at, stream)),
+    ];
+    proptest::collection::vec(any, 1..120)
+}
+
+struct World {
+    shard: Shard<()>,
+    recent: Recent,
+    capacities: [u64; 2],
+    mail: Vec<Arc<Event>>,
+    missed: bool,
+    keys: Vec<ConnectionKey>,
+    /// What each connection has received and not yet been checked for.
+    received: Vec<Vec<u8>>,
+    /// The next place that each subscription must account for.
+    expected: HashMap<(usize, u8), u64>,
+}
+
+impl World {
+    fn new(capacities: [u64; 2]) -> Self {
+        let mut shard = Shard::new(OUTBOX);
+        let keys = (0..CONNECTIONS)
+            .map(|_| shard.open((), &DIALECT, TOKEN, Moment(0)))
+            .collect();
+        Self {
+            shard,
+            recent: Recent::new(usize::MAX),
+            capacities,
+            mail: Vec::new(),
+            missed: false,
+            keys,
+            received: vec![Vec::new(); CONNECTIONS],
+            expected: HashMap::new(),
+        }
+    }
+
+    fn publish(&mut self, stream: u8, count: u8) -> Vec<Arc<Event>> {
+        let id = StreamId::new([stream; 12]);
+        let raw = serde_json::from_str("{}").expect("JSON");
+        let mut events = Vec::new();
+        for _ in 0..count {
+            let place = Place {
+                id: EventId::new([0; 12]),
+                stream: id,
+                path: Path::parse("/acme/door").expect("a path"),
+                offset: self.recent.head(&id).next(),
+                creator: SYSTEM,
+                created_ms: 0,
+            };
+            let elems = Payload::check(raw, 9).expect("a payload");
+            let event = Arc::new(Event::new(place, Draft { elems, hash: None }));
+            self.recent.push(&event, self.capacities[usize::from(stream)]);
+            events.push(event);
+        }
+        events
+    }
+
+    fn happen(&mut self, happening: &Happening) {
+        match *happening {
+            Happening::Publish(stream, count) => {
+                let events = self.publish(stream, count);
+                self.mail.extend(events);
+            }
+            Happening::Miss(stream, count) => {
+                self.publish(stream, count);
+                self.missed = true;
+            }
+            Happening::Deliver => self.deliver(),
+            Happening::Read => self.read(),
+            Happening::Drain(at, bytes) => self.drain(at, bytes),
+            Happening::Subscribe(at, stream) => self.subscribe(at, stream),
+            Happening::Unsubscribe(at, stream) => {
+                // What waits for it is still written, so it is accounted for before it ends.
+                self.drain(at, usize::MAX);
+                self.shard.unsubscribe(self.keys[at], &StreamId::new([stream; 12]));
+                self.expected.remove(&(at, stream));
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        let mut mail = std::mem::take(&mut self.mail);
+        self.shard.deliver(&mut mail);
+        if std::mem::take(&mut self.missed) {
+            self.shard.doubt_everything();
+        }
+    }
+
+    fn read(&mut self) {
+        while let Some(read) = self.shard.next_read() {
+            let page = self.recent.after(&read.stream, read.after, 4);
+            self.shard.on_page(&read, &page);
+        }
+    }
+
+    fn subscribe(&mut self, at: usize, stream: u8) {
+        let id = StreamId::new([stream; 12]);
+        if !self.shard.subscribes(self.keys[at], &id) {
+            let head = self.recent.head(&id);
+            self.shard.subscribe(self.keys[at], id, head);
+            self.expected.insert((at, stream), head.0 + 1);
+        }
+    }
+
+    /// The socket takes up to `bytes`, in writes of what one call can gather.
+    fn drain(&mut self, at: usize, mut bytes: usize) {
+        while bytes > 0 {
+            let connection = self.shard.get_mut(self.keys[at]).expect("a connection");
+            let mut slices = [IoSlice::new(&[]); 4];
+            let filled = connection.outbox.slices(&mut slices);
+            let waiting: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+            let count = waiting.len().min(bytes);
+            if count == 0 {
+                break;
+            }
+            self.received[at].extend(&waiting[..count]);
+            self.shard.wrote(self.keys[at], count);
+            bytes -= count;
+        }
+        self.account(at);
+    }
+
+    /// Checks whole frames off: each must begin exactly where its subscription stands.
+    fn account(&mut self, at: usize) {
+        let whole = self.received[at].len() / FRAME * FRAME;
+        let rest = self.received[at].split_off(whole);
+        for frame in std::mem::replace(&mut self.received[at], rest).chunks(FRAME) {
+            let number = |at: usize| u64::from_be_bytes(frame[at..at + 8].try_into().expect("eight bytes"));
+            let (from, to) = (number(2), number(10));
+            let expected = self.expected.get_mut(&(at, frame[1])).expect("a subscription");
+            assert_eq!(from, *expected, "connection {at}, stream {}", frame[1]);
+            *expected = to + 1;
+        }
+    }
+
+    /// Everybody reads everything that there is.
+    fn settle(&mut self) {
+        for _ in 0..1_000 {
+            self.deliver();
+            self.read();
+            (0..CONNECTIONS).for_each(|at| self.drain(at, usize::MAX));
+        }
+        assert!(!self.shard.wants_reads(), "somebody is behind for ever");
+        for ((at, stream), next) in &self.expected {
+            let head = self.recent.head(&StreamId::new([*stream; 12]));
+            assert_eq!(*next, head.0 + 1, "connection {at}, stream {stream} ends early");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn everybody_gets_or_is_told_of_every_event_once_in_order(
+        happenings in happenings(),
+        capacities in prop_oneof![Just([0, 5]), Just([1, 1_000]), Just([12, 0])],
+    ) {
+        let mut world = World::new(capacities);
+        (0..CONNECTIONS).for_each(|at| world.subscribe(at, 0));
+        happenings.iter().for_each(|happening| world.happen(happening));
+        world.settle();
+    }
+}
+
+#[test]
+fn an_outbox_never_holds_more_than_its_limit_and_a_reply() {
+    let mut world = World::new([1_000, 0]);
+    world.subscribe(0, 0);
+    for _ in 0..50 {
+        let mut events = world.publish(0, 3);
+        world.shard.deliver(&mut events);
+        world.read();
+        let waiting = world.shard.get_mut(world.keys[0]).expect("a connection").outbox.bytes();
+        assert!(waiting <= OUTBOX, "{waiting}");
+    }
+    world.settle();
+}
+
+#[test]
+fn what_is_closed_leaves_nothing() {
+    let mut world = World::new([10, 10]);
+    for at in 0..CONNECTIONS {
+        world.subscribe(at, 0);
+        world.subscribe(at, 1);
+    }
+    for (at, last) in [(0, false), (1, false), (2, true)] {
+        let silent = world.shard.close(world.keys[at]);
+        assert_eq!(silent.len(), if last { 2 } else { 0 });
+    }
+    assert!(!world.shard.listens(&StreamId::new([0; 12])));
+    assert_eq!(world.shard.connections().count(), 0);
+}
