@@ -63,6 +63,11 @@ impl Mailbox {
         has_room
     }
 
+    /// Whether events wait.
+    pub fn has_events(&self) -> bool {
+        !self.post.lock().events.is_empty()
+    }
+
     /// Adds a notice.
     pub fn notify(&self, notice: Notice) {
         self.post.lock().notices.push(notice);

@@ -52,9 +52,10 @@ pub async fn run(desk: Rc<Desk>, broker: std::sync::Arc<Broker>, hold_off: Durat
         if desk.shard.borrow().wants_reads() {
             desk.mailbox.ring();
         }
-        // What arrives right after a long flush gathers for about as long, and goes out joined.
+        // Events came faster than they could be written: let them gather for about as long as the
+        // writing took, and go out joined. Who publishes one at a time never waits for this.
         let took = start.elapsed();
-        if took >= LIGHT && !hold_off.is_zero() {
+        if took >= LIGHT && !hold_off.is_zero() && desk.mailbox.has_events() {
             tokio::time::sleep(took.min(hold_off)).await;
         }
     }
