@@ -18,20 +18,16 @@ pub async fn run(config: &Config, as_json: bool) -> Result<(), Error> {
     let server = Server::start(config).await?;
     let address = server.address();
     let screen = match (server.demo(), as_json) {
-        (Some(demo), true) => Some(
-            json!({
-                "address": address, "company": demo.company, "user": demo.user, "token": demo.token, "path": demo.path,
-            })
-            .to_string(),
-        ),
-        (None, true) => Some(json!({"address": address}).to_string()),
-        (Some(demo), false) => Some(welcome::screen(address, demo)),
-        (None, false) => None,
+        (Some(demo), true) => json!({
+            "address": address, "company": demo.company, "user": demo.user, "token": demo.token, "path": demo.path,
+        })
+        .to_string(),
+        (None, true) => json!({"address": address}).to_string(),
+        (Some(demo), false) => welcome::screen(address, demo),
+        (None, false) => welcome::line(address),
     };
-    if let Some(screen) = screen {
-        // If nobody can see the screen, the server still serves.
-        let _ = writeln!(std::io::stdout(), "{screen}");
-    }
+    // If nobody can see the screen, the server still serves.
+    let _ = writeln!(std::io::stdout(), "{screen}");
     tracing::info!(
         database = config.database_url,
         open_files = files,

@@ -52,6 +52,11 @@ STREAMGATE_URL=http://{host} STREAMGATE_COMPANY={company} STREAMGATE_USER={user}
     )
 }
 
+/// What later starts say.
+pub fn line(address: SocketAddr) -> String {
+    format!("Streamgate listens on http://{}", reachable(address))
+}
+
 /// The address as somebody on this machine reaches it.
 fn reachable(address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
