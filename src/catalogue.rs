@@ -9,7 +9,7 @@ mod mirror;
 mod streams;
 mod tokens;
 
-pub use database::now_ms;
+pub use database::{file as database_file, now_ms};
 pub use streams::{NewStream, StreamChange, StreamPage};
 pub use tokens::{Issued, NewToken};
 

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::domain::error::{Code, Error, Fault, Refusal};
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
+use std::io::Write;
 use std::process::ExitCode;
 
 pub use arguments::command;
@@ -57,17 +58,25 @@ enum Command {
 
 /// What a command has to say.
 struct Output {
-    /// For scripts.
-    json: Value,
+    /// For scripts: the text of one JSON value.
+    json: String,
     /// For people.
     text: String,
 }
 
+impl Output {
+    fn new(json: &Value, text: impl Into<String>) -> Self {
+        Self {
+            json: json.to_string(),
+            text: text.into(),
+        }
+    }
+}
+
 /// Parses the command line, does it, and prints what came of it.
 pub fn run() -> ExitCode {
-    if let Err(error) = read_dotenv() {
-        eprintln!("error: {error}");
-        return ExitCode::from(2);
+    if let Err(text) = read_dotenv() {
+        return usage(&[text]);
     }
     let cli = match arguments::parse() {
         Ok(cli) => cli,
@@ -75,11 +84,13 @@ pub fn run() -> ExitCode {
     };
     let as_json = cli.json;
     let done = actix_rt::System::new().block_on(dispatch(cli));
-    match done {
-        Ok(output) => {
-            print(&output, as_json);
-            ExitCode::SUCCESS
-        }
+    let printed = done.and_then(|output| match output {
+        Some(output) if as_json => print(&output.json),
+        Some(output) => print(&output.text),
+        None => Ok(()),
+    });
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             print_error(&error, as_json);
             ExitCode::FAILURE
@@ -101,34 +112,51 @@ async fn dispatch(cli: Cli) -> Result<Option<Output>, Error> {
     }
 }
 
-/// A `.env` that is not there is no mistake; one that cannot be read is.
+/// A `.env` that is not there is no mistake; one that cannot be read is. Its lines may hold
+/// secrets and are not shown.
 fn read_dotenv() -> Result<(), String> {
     match dotenvy::dotenv() {
         Ok(_) => Ok(()),
         Err(error) if error.not_found() => Ok(()),
+        Err(dotenvy::Error::LineParse(..)) => Err(".env has a line that is not NAME=VALUE".to_owned()),
         Err(error) => Err(format!(".env: {error}")),
     }
 }
 
-fn print(output: &Option<Output>, as_json: bool) {
-    match output {
-        Some(output) if as_json => println!("{}", output.json),
-        Some(output) => println!("{}", output.text),
-        None => {}
-    }
+fn print(text: &str) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    let written = writeln!(out, "{text}").and_then(|()| out.flush());
+    written.map_err(|error| failure(format!("standard output cannot be written: {error}")))
 }
 
 fn print_error(error: &Error, as_json: bool) {
-    let (code, advice) = match error {
-        Error::Refusal(refusal) => (refusal.code.entry().code, refusal.code.entry().advice),
-        Error::Fault(_) => (Code::ServerFault.entry().code, ""),
+    let entry = match error {
+        Error::Refusal(refusal) => refusal.code.entry(),
+        Error::Fault(_) => Code::ServerFault.entry(),
     };
-    eprintln!("error: {error}");
-    if !advice.is_empty() {
-        eprintln!("  {code}: {advice}");
+    let mut lines = vec![format!("error: {error}")];
+    if let Error::Refusal(_) = error {
+        lines.push(format!("  {}: {}", entry.code, entry.advice));
     }
-    if as_json {
-        println!("{}", json!({"error": {"code": code, "message": error.to_string()}}));
+    complain(&lines, as_json.then_some((entry.code, error.to_string())));
+}
+
+/// Ends with what is wrong about the command line or the settings.
+fn usage(mistakes: &[String]) -> ExitCode {
+    let lines: Vec<String> = mistakes.iter().map(|mistake| format!("error: {mistake}")).collect();
+    let as_json = std::env::args_os().any(|argument| argument == "--json");
+    complain(&lines, as_json.then(|| ("usage", mistakes.join("; "))));
+    ExitCode::from(2)
+}
+
+/// If neither standard error nor standard output can be written there is nobody left to tell.
+fn complain(lines: &[String], json: Option<(&str, String)>) {
+    for line in lines {
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+    if let Some((code, message)) = json {
+        let json = json!({"error": {"code": code, "message": message}});
+        let _ = writeln!(std::io::stdout(), "{json}");
     }
 }
 

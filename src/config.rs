@@ -41,7 +41,7 @@ pub struct Config {
     #[arg(long, env = "STREAMGATE_SHUTDOWN_TIMEOUT", default_value = "10s", value_parser = duration)]
     pub shutdown_timeout: Duration,
     /// Worker threads; 0 for one a processor.
-    #[arg(long, env = "STREAMGATE_WORKERS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=512))]
+    #[arg(long, env = "STREAMGATE_WORKERS", default_value_t = 0, value_parser = workers)]
     pub workers: u16,
     /// Which lines the log has: a level, or levels by target, such as warn,streamgate::access=info.
     #[arg(long, env = "STREAMGATE_LOG", default_value = "info,actix_server=warn", value_parser = log_filter)]
@@ -112,6 +112,11 @@ fn database_url(text: &str) -> Result<String, String> {
 fn duration(text: &str) -> Result<Duration, String> {
     let wanted = |_| "a time with its unit is wanted, such as 60s, 5ms or 1h 30m".to_owned();
     humantime::parse_duration(text).map_err(wanted)
+}
+
+fn workers(text: &str) -> Result<u16, String> {
+    let number = text.parse().ok().filter(|number| *number <= 512);
+    number.ok_or_else(|| "a whole number from 0 to 512 is wanted".to_owned())
 }
 
 fn origins(text: &str) -> Result<Origins, String> {

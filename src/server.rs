@@ -4,7 +4,7 @@
 //! outlives [`Server::run_until`].
 
 use crate::broker::Broker;
-use crate::catalogue::{Catalogue, NewStream, now_ms};
+use crate::catalogue::{self, Catalogue, NewStream, now_ms};
 use crate::config::Config;
 use crate::domain::error::{Error, Fault};
 use crate::domain::id::SYSTEM;
@@ -29,6 +29,7 @@ use actix_web::web::Data;
 use std::convert::Infallible;
 use std::fs::{File, TryLockError};
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -164,14 +165,16 @@ fn listen(address: SocketAddr) -> Result<TcpListener, Fault> {
 
 /// One server a database file: the order of events is given by one writer.
 fn lock(database_url: &str) -> Result<File, Fault> {
-    let path = database_url.trim_start_matches("sqlite:").trim_start_matches("//");
-    let path = format!("{}.lock", path.split('?').next().unwrap_or(path));
+    let mut path = catalogue::database_file(database_url)?.into_os_string();
+    path.push(".lock");
+    let path = PathBuf::from(path);
     let file = File::create(&path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
             let text = format!(
-                "another server uses this database ({path} is locked); stop it, or set STREAMGATE_DATABASE_URL"
+                "another server uses this database ({} is locked); stop it, or set STREAMGATE_DATABASE_URL",
+                path.display()
             );
             Err(Fault::Io(std::io::Error::other(text)))
         }

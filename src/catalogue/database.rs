@@ -6,11 +6,17 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqlitePool};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Connections that only read.
 const READERS: u32 = 2;
+/// How often a migration is tried again, and how long after.
+const MIGRATION_TRIES: u32 = 20;
+const MIGRATION_PAUSE: Duration = Duration::from_millis(50);
 /// Changes read at once.
 const CHANGES: i64 = 10_000;
 
@@ -20,19 +26,48 @@ pub fn now_ms() -> u64 {
     since.map_or(0, |since| since.as_millis() as u64)
 }
 
+/// The file that a URL names, made if need be and readable by its owner only: it holds secrets.
+///
+/// The path is the one without links, so that one file has one name.
+pub fn file(url: &str) -> Result<PathBuf, Fault> {
+    let options = SqliteConnectOptions::from_str(url).map_err(|error| unusable(url, &error))?;
+    let path = options.get_filename();
+    let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    made.and_then(|_| path.canonicalize())
+        .map_err(|error| unusable(url, &error))
+}
+
 /// A writer and a small pool of readers on the same file.
 pub async fn open(url: &str) -> Result<(SqlitePool, SqlitePool), Fault> {
+    file(url)?;
     let options = SqliteConnectOptions::from_str(url)?
-        .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(Duration::from_secs(10));
     let pool = |size| SqlitePoolOptions::new().max_connections(size);
-    let writer = pool(1).connect_with(options.clone()).await?;
-    sqlx::migrate!().run(&writer).await?;
+    let writer = pool(1).connect_with(options.clone()).await;
+    let writer = writer.map_err(|error| unusable(url, &error))?;
+    migrate(&writer).await?;
     let readers = pool(READERS).connect_lazy_with(options);
     Ok((writer, readers))
+}
+
+/// Two processes may come upon a fresh file at once. SQLite lets one of them make the tables, the
+/// other finds them made when it looks again.
+async fn migrate(writer: &SqlitePool) -> Result<(), Fault> {
+    for _ in 0..MIGRATION_TRIES {
+        if sqlx::migrate!().run(writer).await.is_ok() {
+            return Ok(());
+        }
+        tokio::time::sleep(MIGRATION_PAUSE).await;
+    }
+    Ok(sqlx::migrate!().run(writer).await?)
+}
+
+fn unusable(url: &str, error: &dyn std::error::Error) -> Fault {
+    let text = format!("the database {url} cannot be opened: {error}; STREAMGATE_DATABASE_URL names another");
+    Fault::Io(std::io::Error::other(text))
 }
 
 /// The secret that signs sessions and keys the hashes of tokens; made at the first start.

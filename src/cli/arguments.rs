@@ -1,6 +1,6 @@
 //! Parsing the command line and the environment, with all mistakes told at once.
 
-use crate::cli::Cli;
+use crate::cli::{Cli, usage};
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command, CommandFactory, FromArgMatches};
@@ -33,7 +33,7 @@ pub fn parse() -> Result<Cli, ExitCode> {
                 return if mistakes.is_empty() {
                     Ok(cli)
                 } else {
-                    Err(refuse(&mistakes))
+                    Err(usage(&mistakes))
                 };
             }
             Err(error) => match bad_setting(&command, &error) {
@@ -43,7 +43,7 @@ pub fn parse() -> Result<Cli, ExitCode> {
                     strip(&mut arguments, &id);
                 }
                 None if mistakes.is_empty() => return Err(print(&error)),
-                None => return Err(refuse(&mistakes)),
+                None => return Err(usage(&mistakes)),
             },
         }
     }
@@ -89,15 +89,16 @@ fn strip(arguments: &mut Vec<OsString>, id: &str) {
     }
 }
 
+/// Help goes to standard output; a mistake also becomes a JSON value where one is wanted.
 fn print(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let text = text.lines().next().unwrap_or_default();
+        return usage(&[text.trim_start_matches("error: ").to_owned()]);
+    }
     // Standard output may be closed; there is nobody left to tell.
     let _ = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
-}
-
-fn refuse(mistakes: &[String]) -> ExitCode {
-    mistakes.iter().for_each(|mistake| eprintln!("error: {mistake}"));
-    ExitCode::from(2)
 }
 
 #[cfg(test)]

@@ -109,10 +109,10 @@ impl CompanyCommand {
         let Self::Add { name } = self;
         let name = CompanyName::parse(&name)?;
         open(config).await?.add_company(&name).await?;
-        Ok(Output {
-            json: json!({"company": name}),
-            text: format!("company {name} is there; next: streamgate user add {name} NAME"),
-        })
+        Ok(Output::new(
+            &json!({"company": name}),
+            format!("company {name} is there; next: streamgate user add {name} NAME"),
+        ))
     }
 }
 
@@ -132,10 +132,10 @@ impl UserCommand {
             }
         };
         let Issued { key, secret } = issued;
-        Ok(Output {
-            json: json!({"company": company, "user": name, "token": secret, "id": key}),
-            text: format!("company  {company}\nuser     {name}\ntoken    {secret}  (shown this once; its id is {key})"),
-        })
+        Ok(Output::new(
+            &json!({"company": company, "user": name, "token": secret, "id": key}),
+            format!("company  {company}\nuser     {name}\ntoken    {secret}  (shown this once; its id is {key})"),
+        ))
     }
 }
 
@@ -153,18 +153,15 @@ impl TokenCommand {
                 } else {
                     lines.join("\n")
                 };
-                Ok(Output {
-                    json: Value::Array(json),
-                    text,
-                })
+                Ok(Output::new(&Value::Array(json), text))
             }
             Self::Revoke { id } => {
                 let key = TokenKey::parse(&id)?;
                 open(config).await?.revoke_token(key).await?;
-                Ok(Output {
-                    json: json!({"id": key, "revoked": true}),
-                    text: format!("token {key} is revoked; its connections end within a second"),
-                })
+                Ok(Output::new(
+                    &json!({"id": key, "revoked": true}),
+                    format!("token {key} is revoked; its connections end within a second"),
+                ))
             }
         }
     }
@@ -196,12 +193,12 @@ impl NewTokenArgs {
             expires_ms,
         };
         let Issued { key, secret } = open(config).await?.add_token(&company, &new).await?;
-        Ok(Output {
-            json: json!({"id": key, "token": secret, "company": company, "paths": paths, "label": new.label, "expires": expires_ms}),
-            text: format!(
+        Ok(Output::new(
+            &json!({"id": key, "token": secret, "company": company, "paths": paths, "label": new.label, "expires": expires_ms}),
+            format!(
                 "id       {key}\ntoken    {secret}  (shown this once)\nuse it with X-Auth-Company: {company} and X-Auth-Token, without X-Auth-User"
             ),
-        })
+        ))
     }
 }
 
@@ -225,10 +222,10 @@ impl StreamCommand {
                     capacity,
                 };
                 let stream = open(config).await?.add_stream(&new, SYSTEM).await?;
-                Ok(Output {
-                    json: describe_stream(&stream),
-                    text: format!("{}  {}", stream.id, stream.path),
-                })
+                Ok(Output::new(
+                    &describe_stream(&stream),
+                    format!("{}  {}", stream.id, stream.path),
+                ))
             }
             Self::List { company } => {
                 let company = CompanyName::parse(&company)?;
@@ -246,10 +243,8 @@ impl StreamCommand {
                 } else {
                     lines.join("\n")
                 };
-                Ok(Output {
-                    json: streams.iter().map(describe_stream).collect(),
-                    text,
-                })
+                let json: Value = streams.iter().map(describe_stream).collect();
+                Ok(Output::new(&json, text))
             }
         }
     }

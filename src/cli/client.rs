@@ -1,16 +1,17 @@
 //! A small client of a running server: publish an event, follow a stream.
 
-use crate::cli::{Output, failure, malformed};
-use crate::domain::error::Error;
+use crate::cli::{Output, complain, failure, malformed, print};
+use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::path::Path;
+use crate::protocol::reply::PROCESSED;
 use actix_http::ws::{Frame, Message};
 use awc::Client;
 use bytes::Bytes;
 use clap::Args;
 use futures_util::{SinkExt, StreamExt};
+use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
-use std::io::Write;
 
 /// The largest frame that is taken.
 const FRAME_BYTES: usize = 16 << 20;
@@ -53,9 +54,40 @@ pub struct Tail {
     account: Account,
 }
 
+/// An answer of the server in either envelope.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    head: Head,
+    /// Kept as it was written, so that what is shown is what was published.
+    #[serde(borrow)]
+    body: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    ok: bool,
+    #[serde(default)]
+    errors: Vec<String>,
+    #[serde(default)]
+    messages: Vec<String>,
+    code: Option<String>,
+}
+
+impl Head {
+    /// The server's refusal as our own: the same code, the same words.
+    fn refusal(self) -> Error {
+        let known = |name: String| Code::ALL.iter().find(|code| code.entry().code == name).copied();
+        let text = self.errors.into_iter().next().unwrap_or_else(|| "refused".to_owned());
+        match self.code.and_then(known) {
+            Some(code) => Refusal::new(code, text).into(),
+            None => failure(text),
+        }
+    }
+}
+
 impl Account {
     /// Sends a request and returns the answer's body, or what the server said against it.
-    async fn post(&self, path: &Path, address: &str, body: String) -> Result<Value, Error> {
+    async fn post(&self, path: &Path, address: &str, body: String) -> Result<Box<RawValue>, Error> {
         let token = self.token.as_deref().filter(|token| !token.is_empty());
         let token = token.ok_or_else(|| malformed("STREAMGATE_TOKEN is not set: whose token is to be used?"))?;
         let company = self.company.as_deref().unwrap_or(path.company());
@@ -72,19 +104,12 @@ impl Account {
         let mut answer = answer.map_err(|error| failure(format!("{url}: {error}; is the server running?")))?;
         let body = answer.body().limit(FRAME_BYTES).await;
         let body = body.map_err(|error| failure(format!("{url}: {error}")))?;
-        let json: Value = serde_json::from_slice(&body)
+        let envelope: Envelope<'_> = serde_json::from_slice(&body)
             .map_err(|_| failure(format!("{url} is no Streamgate: {}", answer.status())))?;
-        match json["head"]["ok"].as_bool() {
-            Some(true) => Ok(json["body"].clone()),
-            _ => {
-                let (code, text) = (&json["head"]["code"], &json["head"]["errors"][0]);
-                let text = format!(
-                    "{} ({})",
-                    text.as_str().unwrap_or("refused"),
-                    code.as_str().unwrap_or("no code")
-                );
-                Err(failure(text))
-            }
+        if envelope.head.ok {
+            Ok(envelope.body.to_owned())
+        } else {
+            Err(envelope.head.refusal())
         }
     }
 
@@ -107,8 +132,10 @@ impl Publish {
         let body = format!(r#"{{"path":"{path}","elems":{event}}}"#);
         let address = format!("/v5.0/{}/event", path.company());
         let event = self.account.post(&path, &address, body).await?;
-        let text = format!("{} published to {path}", event["id"].as_str().unwrap_or("the event"));
-        Ok(Output { json: event, text })
+        let Named { id } = parse(event.get())?;
+        let text = format!("{id} published to {path}");
+        let json = event.get().to_owned();
+        Ok(Output { json, text })
     }
 }
 
@@ -117,7 +144,7 @@ impl Tail {
     pub async fn run(self, as_json: bool) -> Result<(), Error> {
         let path = Path::parse(&self.path)?;
         let session = self.account.post(&path, "/session", String::new()).await?;
-        let id = session["id"].as_str().unwrap_or_default();
+        let Named { id } = parse(session.get())?;
         let url = format!("{}/session/{id}/ws", self.account.base()?.replacen("http", "ws", 1));
         let connected = Client::default().ws(&url).max_frame_size(FRAME_BYTES).connect().await;
         let (_, mut socket) = connected.map_err(|error| failure(format!("the socket was refused: {error}")))?;
@@ -150,51 +177,57 @@ impl Tail {
     }
 }
 
+/// Anything that has an id.
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+}
+
+/// What comes on the socket: an event, a notice or an acknowledgement.
+#[derive(Deserialize)]
+struct Incoming<'a> {
+    offset: Option<u64>,
+    #[serde(borrow)]
+    value: Option<Event<'a>>,
+    head: Option<Head>,
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    /// What was published, as it was written.
+    #[serde(borrow)]
+    elems: &'a RawValue,
+}
+
 /// Prints an event, or tells what else the server said; returns whether it was an event.
 fn show(frame: &Bytes, as_json: bool) -> Result<bool, Error> {
-    let message: Value =
-        serde_json::from_slice(frame).map_err(|error| failure(format!("the server sent no JSON: {error}")))?;
-    if message["type"] == "message" {
-        let whole = String::from_utf8_lossy(frame);
-        let line = if as_json {
-            whole.into_owned()
-        } else {
-            format!("{}\t{}", message["offset"], elems(frame)?)
-        };
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "{line}")
-            .and_then(|()| out.flush())
-            .map_err(|error| failure(error.to_string()))?;
-        return Ok(true);
-    }
-    match message["head"]["ok"].as_bool() {
-        Some(false) => Err(failure(message["head"]["errors"][0].as_str().unwrap_or("refused"))),
-        _ if message["type"] == "gap" => {
-            eprintln!(
-                "{}",
-                message["head"]["messages"][0]
-                    .as_str()
-                    .unwrap_or("events were not delivered")
-            );
+    let text = String::from_utf8_lossy(frame);
+    let message: Incoming<'_> = parse(&text)?;
+    match message {
+        Incoming {
+            offset: Some(offset),
+            value: Some(event),
+            ..
+        } => {
+            let line = if as_json {
+                text.to_string()
+            } else {
+                format!("{offset}\t{}", event.elems)
+            };
+            print(&line)?;
+            Ok(true)
+        }
+        Incoming { head: Some(head), .. } if !head.ok => Err(head.refusal()),
+        Incoming { head: Some(head), .. } => {
+            // An acknowledgement says what everybody knows; a notice says what was lost.
+            let told = head.messages.iter().filter(|message| *message != PROCESSED);
+            told.for_each(|message| complain(&[message.clone()], None));
             Ok(false)
         }
         _ => Ok(false),
     }
 }
 
-/// What was published, as it was written.
-fn elems(frame: &Bytes) -> Result<String, Error> {
-    #[derive(serde::Deserialize)]
-    struct Envelope<'a> {
-        #[serde(borrow)]
-        value: Event<'a>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Event<'a> {
-        #[serde(borrow)]
-        elems: &'a RawValue,
-    }
-    let message: Envelope<'_> =
-        serde_json::from_slice(frame).map_err(|error| failure(format!("the server sent no event: {error}")))?;
-    Ok(message.value.elems.get().to_owned())
+fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|error| failure(format!("the server's answer is not understood: {error}")))
 }

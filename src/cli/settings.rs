@@ -41,10 +41,13 @@ pub fn show() -> Output {
         lines.push(format!("{variable}={value}  # environment"));
         json.insert(variable.to_owned(), Value::String(value));
     }
-    Output {
-        json: Value::Object(json),
-        text: lines.join("\n"),
-    }
+    Output::new(
+        &Value::Object(json),
+        lines.join(
+            "
+",
+        ),
+    )
 }
 
 fn in_force(setting: &Arg, matches: &ArgMatches) -> (String, &'static str) {

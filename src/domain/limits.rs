@@ -20,7 +20,7 @@ pub struct Limits {
     #[arg(long, env = "STREAMGATE_MAX_JSON_DEPTH", default_value_t = 64, value_parser = at_least_1)]
     pub max_json_depth: usize,
     /// Largest capacity a stream may ask for, in events.
-    #[arg(long, env = "STREAMGATE_MAX_CAPACITY", default_value_t = 100_000)]
+    #[arg(long, env = "STREAMGATE_MAX_CAPACITY", default_value_t = 100_000, value_parser = at_least_0)]
     pub max_capacity: u64,
     /// Most patterns in one scope.
     #[arg(long, env = "STREAMGATE_MAX_PATTERNS", default_value_t = 64, value_parser = at_least_1)]
@@ -55,4 +55,8 @@ fn at_least_1(text: &str) -> Result<usize, String> {
     } else {
         Ok(limit)
     }
+}
+
+fn at_least_0(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "a whole number is wanted".to_owned())
 }

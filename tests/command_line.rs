@@ -1,0 +1,22 @@
+//! The command line as a user runs it: the real binary in an empty folder, its two outputs and
+//! its exit status.
+//!
+//! One file a story. What is printed with `--json` is a contract for scripts, so it is compared
+//! as JSON and must be alone on standard output.
+
+#[path = "command_line/catalogue.rs"]
+mod catalogue;
+#[path = "command_line/client.rs"]
+mod client;
+#[path = "command_line/secrets.rs"]
+mod secrets;
+#[path = "command_line/server.rs"]
+mod server;
+#[path = "command_line/serving.rs"]
+mod serving;
+#[path = "command_line/settings.rs"]
+mod settings;
+#[path = "command_line/shell.rs"]
+mod shell;
+#[path = "command_line/tokens.rs"]
+mod tokens;
