@@ -15,7 +15,8 @@ use crate::domain::scope::{Scope, ScopeJson, Verb};
 use crate::domain::session_id::SessionId;
 use crate::domain::stream::{Stream, Target};
 use crate::domain::token::{Access, Token};
-use crate::engine::shard::{ConnectionKey, Read};
+use crate::engine::connection::ConnectionKey;
+use crate::engine::shard::Read;
 use crate::hub::Hub;
 use crate::hub::mailbox::Notice;
 use crate::hub::worker::Worker;
@@ -184,12 +185,18 @@ impl Broker {
         }
     }
 
-    /// A connection is gone: nothing of it stays.
-    pub fn disconnect<P>(&self, worker: &Worker<P>, key: ConnectionKey) {
+    /// Ends all subscriptions of a connection, such as one that is saying goodbye.
+    pub fn unsubscribe_all<P>(&self, worker: &Worker<P>, key: ConnectionKey) {
         let count = worker.shard.borrow().subscription_count(key);
         self.metrics.subscriptions.dec_by(count as i64);
-        let silent = worker.shard.borrow_mut().close(key);
+        let silent = worker.shard.borrow_mut().unsubscribe_all(key);
         silent.iter().for_each(|stream| worker.ignore(stream));
+    }
+
+    /// A connection is gone: nothing of it stays.
+    pub fn disconnect<P>(&self, worker: &Worker<P>, key: ConnectionKey) {
+        self.unsubscribe_all(worker, key);
+        worker.shard.borrow_mut().close(key);
     }
 
     /// Reads the log for a subscription that is behind.

@@ -178,9 +178,11 @@ impl Catalogue {
     async fn reload(&self, followed: &mut i64) -> Result<Ended, Fault> {
         let newest = database::newest_change(&self.readers).await?;
         let mirror = Mirror::new(self.load_tokens().await?, self.load_streams().await?);
-        let before = std::mem::replace(&mut *self.mirror.write(), mirror);
+        let mut current = self.mirror.write();
+        mirror.inherit_use(&current);
+        let before = std::mem::replace(&mut *current, mirror);
         *followed = newest;
-        Ok(self.mirror.read().missing_from(&before))
+        Ok(current.missing_from(&before))
     }
 
     fn hash(&self, secret: &str) -> [u8; 32] {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: given the same calls they do the same; time and bytes come in as arguments.
 
+pub mod connection;
 pub mod index;
 pub mod outbox;
 pub mod pulse;

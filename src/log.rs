@@ -48,11 +48,9 @@ impl Log {
         let place = |(stream, draft): (Arc<Stream>, Draft)| writer.place(&stream, creator, now_ms, draft);
         let events: Vec<Arc<Event>> = drafts.into_iter().map(place).collect();
         self.hub.deliver(&events);
-        let (kept, bytes) = writer.recent.kept();
+        self.measure(&writer);
         drop(writer);
         self.metrics.events_published.inc_by(events.len() as u64);
-        self.metrics.log_events.set(kept as i64);
-        self.metrics.log_bytes.set(bytes as i64);
         events
     }
 
@@ -68,7 +66,15 @@ impl Log {
 
     /// Lets go of a stream that is no more.
     pub fn forget(&self, stream: &StreamId) {
-        self.writer.lock().recent.forget(stream);
+        let mut writer = self.writer.lock();
+        writer.recent.forget(stream);
+        self.measure(&writer);
+    }
+
+    fn measure(&self, writer: &Writer) {
+        let (kept, bytes) = writer.recent.kept();
+        self.metrics.log_events.set(kept as i64);
+        self.metrics.log_bytes.set(bytes as i64);
     }
 }
 

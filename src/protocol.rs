@@ -7,6 +7,7 @@ pub mod conversation;
 pub mod extract;
 pub mod frame;
 pub mod inbound;
+pub mod json;
 pub mod line;
 pub mod operations;
 pub mod pump;

@@ -10,6 +10,7 @@ use crate::domain::error::{Error, Fault};
 use crate::domain::id::SYSTEM;
 use crate::domain::origin::Origins;
 use crate::domain::path::{CompanyName, Path, UserName};
+use crate::domain::stream::DEFAULT_CAPACITY;
 use crate::hub::Hub;
 use crate::hub::worker::{Manners, Worker};
 use crate::metrics::Metrics;
@@ -191,7 +192,7 @@ async fn make_demo(catalogue: &Catalogue) -> Result<Demo, Error> {
     let stream = NewStream {
         path: path.clone(),
         description: "Made at the first start".to_owned(),
-        capacity: 1_000,
+        capacity: DEFAULT_CAPACITY,
     };
     catalogue.add_stream(&stream, SYSTEM).await?;
     let token = issued.secret;

@@ -73,7 +73,9 @@ impl Mirror {
 
     /// Puts a token in place of what was known of it.
     pub fn put_token(&mut self, key: TokenKey, hashed: Option<Hashed>) {
+        let mut used_ms = 0;
         if let Some(old) = self.tokens.remove(&key) {
+            used_ms = old.token.used_ms.load(Ordering::Relaxed);
             self.by_hash.remove(&old.hash);
             let expires_ms = old.token.expires_ms.unwrap_or_default();
             self.expiring.remove(&(expires_ms, key));
@@ -81,6 +83,7 @@ impl Mirror {
         let Some(hashed) = hashed else {
             return;
         };
+        hashed.token.touch(used_ms);
         if let (Some(expires_ms), None) = (hashed.token.expires_ms, hashed.token.revoked_ms) {
             self.expiring.insert((expires_ms, key));
         }
@@ -106,6 +109,15 @@ impl Mirror {
         let later = self.expiring.split_off(&(now_ms + 1, TokenKey([0; 8])));
         let expired = std::mem::replace(&mut self.expiring, later);
         expired.into_iter().map(|(_, key)| (key, Code::TokenExpired)).collect()
+    }
+
+    /// Takes over when tokens were used, which `before` may know better than the database.
+    pub fn inherit_use(&self, before: &Mirror) {
+        for (key, used_ms) in before.used_since(&HashMap::new()) {
+            if let Some(hashed) = self.tokens.get(&key) {
+                hashed.token.touch(used_ms);
+            }
+        }
     }
 
     /// Tokens used later than `known` says, and when.

@@ -8,7 +8,7 @@ use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::id::{SYSTEM, TokenKey};
 use crate::domain::path::{CompanyName, Path, UserName};
 use crate::domain::scope::{Scope, ScopeJson, Verb};
-use crate::domain::stream::Stream;
+use crate::domain::stream::{DEFAULT_CAPACITY, Stream};
 use crate::domain::token::Token;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -86,9 +86,9 @@ pub enum StreamCommand {
     Add {
         /// Where: /company/segment…, at most 128 characters.
         path: String,
-        /// How many events it keeps; 0 keeps nothing, 1 keeps the last.
-        #[arg(long, value_name = "N", default_value_t = 1_000)]
-        capacity: u64,
+        /// How many events it keeps (1000 if not given); 0 keeps nothing, 1 keeps the last.
+        #[arg(long, value_name = "N")]
+        capacity: Option<u64>,
         /// What it is for.
         #[arg(long, value_name = "TEXT", default_value = "")]
         description: String,
@@ -212,6 +212,7 @@ impl StreamCommand {
             } => {
                 let path = Path::parse(&path)?;
                 let most = config.limits.max_capacity;
+                let capacity = capacity.unwrap_or_else(|| DEFAULT_CAPACITY.min(most));
                 if capacity > most {
                     let text = format!("a stream's capacity is at most {most}");
                     return Err(Refusal::new(Code::LimitCapacity, text).into());

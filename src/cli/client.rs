@@ -221,7 +221,7 @@ fn show(frame: &Bytes, as_json: bool) -> Result<bool, Error> {
         Incoming { head: Some(head), .. } => {
             // An acknowledgement says what everybody knows; a notice says what was lost.
             let told = head.messages.iter().filter(|message| *message != PROCESSED);
-            told.for_each(|message| complain(&[message.clone()], None));
+            told.for_each(|message| complain(std::slice::from_ref(message), None));
             Ok(false)
         }
         _ => Ok(false),

@@ -9,6 +9,9 @@ use crate::domain::position::Offset;
 use bytes::Bytes;
 use std::sync::OnceLock;
 
+/// About what a frame adds to what was published.
+const ENVELOPE_BYTES: usize = 400;
+
 /// What a publisher asks to have written.
 #[derive(Clone, Debug)]
 pub struct Draft {
@@ -87,9 +90,14 @@ impl Event {
         self.frames[wire as usize].get_or_init(|| render(self)).clone()
     }
 
-    /// About what it costs to keep it, in bytes.
-    pub fn weight(&self) -> usize {
+    /// About how long its frame is, in bytes.
+    pub fn frame_bytes(&self) -> usize {
         let hash = self.draft.hash.as_ref().map_or(0, |hash| hash.len());
-        size_of::<Event>() + self.draft.elems.as_str().len() + hash
+        ENVELOPE_BYTES + self.draft.elems.as_str().len() + hash
+    }
+
+    /// About what it costs to keep it with its frame, in bytes.
+    pub fn weight(&self) -> usize {
+        size_of::<Event>() + self.draft.elems.as_str().len() + self.frame_bytes()
     }
 }

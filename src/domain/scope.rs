@@ -31,7 +31,7 @@ impl Verb {
 
 /// Which verbs a rule allows; as JSON `{"read":true}`, absent members are `false`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(try_from = "BTreeMap<String, bool>")]
 pub struct Verbs {
     /// May subscribe.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -42,6 +42,23 @@ pub struct Verbs {
     /// May create, change and delete.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub manage: bool,
+}
+
+impl TryFrom<BTreeMap<String, bool>> for Verbs {
+    type Error = String;
+
+    fn try_from(json: BTreeMap<String, bool>) -> Result<Self, String> {
+        let mut verbs = Self::default();
+        for (verb, allowed) in json {
+            match verb.as_str() {
+                "read" => verbs.read = allowed,
+                "write" => verbs.write = allowed,
+                "manage" => verbs.manage = allowed,
+                _ => return Err("a verb is read, write or manage".to_owned()),
+            }
+        }
+        Ok(verbs)
+    }
 }
 
 impl Verbs {

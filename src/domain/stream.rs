@@ -3,6 +3,10 @@
 use crate::domain::id::{IdentityId, StreamId};
 use crate::domain::path::Path;
 
+/// Events a stream keeps if nothing else is said, unless the limit is lower (docs.octave.dev,
+/// "Adding a new stream").
+pub const DEFAULT_CAPACITY: u64 = 1_000;
+
 /// An ordered sequence of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stream {

@@ -3,7 +3,7 @@
 //! Invariant: a stream without subscribers has no entry.
 
 use crate::domain::id::StreamId;
-use crate::engine::shard::ConnectionKey;
+use crate::engine::connection::ConnectionKey;
 use crate::engine::subscription::Subscription;
 use foldhash::fast::RandomState;
 use slab::Slab;

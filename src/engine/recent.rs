@@ -23,6 +23,7 @@ pub struct Recent {
 #[derive(Default)]
 struct Tail {
     head: Offset,
+    keeps: bool,
     events: VecDeque<Arc<Event>>,
 }
 
@@ -32,6 +33,8 @@ pub struct Page {
     pub events: Vec<Arc<Event>>,
     /// The newest place of the stream.
     pub head: Offset,
+    /// Whether the stream keeps events at all.
+    pub keeps: bool,
 }
 
 impl Recent {
@@ -56,6 +59,7 @@ impl Recent {
         let tail = self.streams.entry(event.stream).or_default();
         debug_assert_eq!(event.offset, tail.head.next());
         tail.head = event.offset;
+        tail.keeps = capacity > 0;
         if capacity == 0 && tail.events.is_empty() {
             return;
         }
@@ -78,8 +82,11 @@ impl Recent {
     /// At most `most` events after `cursor`.
     pub fn after(&self, stream: &StreamId, cursor: Offset, most: usize) -> Page {
         let Some(tail) = self.streams.get(stream) else {
-            let events = Vec::new();
-            return Page { events, head: cursor };
+            return Page {
+                events: Vec::new(),
+                head: cursor,
+                keeps: false,
+            };
         };
         let oldest = tail.events.front().map_or(tail.head.next(), |event| event.offset);
         let passed = cursor.next().0.saturating_sub(oldest.0);
@@ -87,6 +94,7 @@ impl Recent {
         Page {
             events: tail.events.iter().skip(passed).take(most).cloned().collect(),
             head: tail.head,
+            keeps: tail.keeps,
         }
     }
 

@@ -6,50 +6,17 @@
 
 use crate::domain::event::{Event, Wire};
 use crate::domain::id::{StreamId, TokenKey};
-use crate::domain::position::{Gap, GapReason, Offset};
+use crate::domain::position::{GapReason, Offset};
+use crate::engine::connection::{Connection, ConnectionKey, Dialect, join};
 use crate::engine::index::{Index, Subscriber};
-use crate::engine::outbox::{Outbox, Verdict};
-use crate::engine::pulse::{Moment, Vitals};
+use crate::engine::outbox::Verdict;
+use crate::engine::pulse::Moment;
 use crate::engine::recent::Page;
 use crate::engine::subscription::{State, Step, Subscription};
-use bytes::{Bytes, BytesMut};
-use slotmap::{SlotMap, new_key_type};
+use bytes::Bytes;
+use slotmap::SlotMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-new_key_type! {
-    /// Names a connection within its worker; never reused for another.
-    pub struct ConnectionKey;
-}
-
-/// How a wire protocol turns what it must say into framed bytes.
-pub struct Dialect {
-    /// Which of an event's frames is this protocol's.
-    pub wire: Wire,
-    /// An event.
-    pub event: fn(&Event) -> Bytes,
-    /// A notice of events that will not come.
-    pub gap: fn(&StreamId, &Gap) -> Bytes,
-}
-
-/// One socket's half of a conversation.
-pub struct Connection<P> {
-    /// The caller's.
-    pub port: P,
-    /// The token that opened the session.
-    pub token: TokenKey,
-    /// When it was last heard and pinged.
-    pub vitals: Vitals,
-    /// What waits to be written.
-    pub outbox: Outbox,
-    /// Nothing but replies is pushed any more.
-    pub closing: bool,
-    dialect: &'static Dialect,
-    /// Sorted by stream.
-    subscriptions: Vec<(StreamId, u32)>,
-    behind: u32,
-    dirty: bool,
-}
 
 /// A subscription that wants to read the log.
 pub struct Read {
@@ -100,28 +67,23 @@ impl<P> Shard<P> {
 
     /// Adds a connection.
     pub fn open(&mut self, port: P, dialect: &'static Dialect, token: TokenKey, now: Moment) -> ConnectionKey {
-        self.connections.insert(Connection {
-            port,
-            token,
-            vitals: Vitals {
-                heard: now,
-                pinged: now,
-            },
-            outbox: Outbox::default(),
-            closing: false,
-            dialect,
-            subscriptions: Vec::new(),
-            behind: 0,
-            dirty: false,
-        })
+        self.connections.insert(Connection::new(port, dialect, token, now))
     }
 
-    /// Removes a connection and returns the streams that nobody here subscribes to any more.
-    pub fn close(&mut self, key: ConnectionKey) -> Vec<StreamId> {
-        let Some(connection) = self.connections.remove(key) else {
+    /// Removes a connection, whose subscriptions have been ended.
+    pub fn close(&mut self, key: ConnectionKey) {
+        debug_assert_eq!(self.subscription_count(key), 0);
+        self.connections.remove(key);
+    }
+
+    /// Ends all subscriptions of a connection; returns the streams that nobody here subscribes to
+    /// any more.
+    pub fn unsubscribe_all(&mut self, key: ConnectionKey) -> Vec<StreamId> {
+        let Some(connection) = self.connections.get_mut(key) else {
             return Vec::new();
         };
-        let subscriptions = connection.subscriptions.into_iter();
+        connection.behind = 0;
+        let subscriptions = std::mem::take(&mut connection.subscriptions).into_iter();
         let last = subscriptions.filter(|(stream, slot)| self.index.remove(stream, *slot));
         last.map(|(stream, _)| stream).collect()
     }
@@ -202,9 +164,11 @@ impl<P> Shard<P> {
         keys.len()
     }
 
-    /// Queues a reply, a ping or a notice.
+    /// Queues a reply, a ping or a notice; after a goodbye there is nothing more to say.
     pub fn reply(&mut self, key: ConnectionKey, frame: Bytes) {
-        if let Some(connection) = self.connections.get_mut(key) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && !connection.closing
+        {
             connection.outbox.push_reply(frame);
             connection.mark(key, &mut self.dirty);
         }
@@ -212,12 +176,12 @@ impl<P> Shard<P> {
 
     /// Queues a close frame as the last thing; returns whether it was the first one.
     pub fn say_goodbye(&mut self, key: ConnectionKey, frame: Bytes) -> bool {
-        match self.connections.get_mut(key) {
-            Some(connection) if !connection.closing => connection.closing = true,
-            _ => return false,
-        }
+        let was_open = self.connections.get(key).is_some_and(|connection| !connection.closing);
         self.reply(key, frame);
-        true
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.closing = true;
+        }
+        was_open
     }
 
     /// Hands live events to whoever subscribes; each stream's events are in order of offset.
@@ -312,10 +276,10 @@ impl<P> Shard<P> {
             return;
         }
         let available = page.events.first().map_or(page.head.next(), |event| event.offset);
-        let reason = if page.events.is_empty() {
-            GapReason::Slow
-        } else {
+        let reason = if page.keeps {
             GapReason::Retention
+        } else {
+            GapReason::Slow
         };
         if let Some(gap) = subscription.skip_to(available, reason) {
             self.counts.missed += gap.count();
@@ -371,31 +335,6 @@ impl<P> Shard<P> {
     pub fn take_counts(&mut self) -> Counts {
         std::mem::take(&mut self.counts)
     }
-}
-
-impl<P> Connection<P> {
-    fn find(&self, stream: &StreamId) -> Result<usize, usize> {
-        self.subscriptions.binary_search_by_key(stream, |(stream, _)| *stream)
-    }
-
-    fn mark(&mut self, key: ConnectionKey, dirty: &mut Vec<ConnectionKey>) {
-        if !self.dirty {
-            self.dirty = true;
-            dirty.push(key);
-        }
-    }
-}
-
-/// The frames of a run as one piece; one event alone is shared as it is.
-fn join(run: &[Arc<Event>], dialect: &Dialect) -> Bytes {
-    let frame = |event: &Arc<Event>| event.frame(dialect.wire, dialect.event);
-    if let [event] = run {
-        return frame(event);
-    }
-    let frames: Vec<Bytes> = run.iter().map(frame).collect();
-    let mut joined = BytesMut::with_capacity(frames.iter().map(Bytes::len).sum());
-    frames.iter().for_each(|frame| joined.extend_from_slice(frame));
-    joined.freeze()
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@
 //! exactly as long as this value lives.
 
 use crate::domain::id::StreamId;
+use crate::engine::connection::ConnectionKey;
 use crate::engine::pulse::{Moment, Pulse};
-use crate::engine::shard::{ConnectionKey, Shard};
+use crate::engine::shard::Shard;
 use crate::hub::mailbox::Mailbox;
 use crate::hub::{Hub, WorkerId};
 use std::cell::RefCell;

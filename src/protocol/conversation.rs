@@ -5,7 +5,7 @@
 
 use crate::broker::Seat;
 use crate::domain::error::{Code, Refusal};
-use crate::engine::shard::{ConnectionKey, Dialect};
+use crate::engine::connection::{ConnectionKey, Dialect};
 use crate::protocol::frame;
 use crate::protocol::inbound::{Arrival, Inbound};
 use crate::protocol::line::{Line, Ready};
@@ -118,6 +118,7 @@ impl Conversation {
                 Ready::Woken => {}
             }
         }
+        self.seat.broker().unsubscribe_all(&self.desk, self.key);
         // The rest is rare and long; it gets its memory when it happens.
         Box::pin(self.farewell()).await;
     }
@@ -239,6 +240,8 @@ impl Conversation {
 
     fn end(&self, ending: Ending) {
         self.ending.set(ending);
+        // The peer may have finished speaking and still listen for its answers.
+        pump::flush(&self.desk, self.key);
         self.line.break_off();
     }
 

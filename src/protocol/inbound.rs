@@ -118,6 +118,10 @@ impl Inbound {
     fn refuse(&self, error: &ProtocolError) -> Refusal {
         match error {
             ProtocolError::Overflow => self.too_big(),
+            // What the codec says of a close frame whose code or reason is not allowed.
+            ProtocolError::BadOpCode => {
+                Refusal::new(Code::FrameProtocol, "a close frame has a legal code and a UTF-8 reason")
+            }
             error => Refusal::new(Code::FrameProtocol, error.to_string()),
         }
     }

@@ -4,27 +4,27 @@ use crate::broker::Broker;
 use crate::domain::error::{Code, Fault, Refusal};
 use crate::protocol::reply::{self, Envelope};
 use actix_web::http::Method;
+use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, Route};
 
 /// `/health/live`, `/health/ready` and `/metrics`.
 pub fn routes(config: &mut ServiceConfig) {
+    let probe = || other("GET, HEAD");
     config
         .service(
             web::resource("/health/live")
                 .get(live)
-                .default_service(web::to(wrong_method)),
+                .route(web::head().to(live))
+                .default_service(probe()),
         )
         .service(
             web::resource("/health/ready")
                 .get(ready)
-                .default_service(web::to(wrong_method)),
+                .route(web::head().to(ready))
+                .default_service(probe()),
         )
-        .service(
-            web::resource("/metrics")
-                .get(metrics)
-                .default_service(web::to(wrong_method)),
-        );
+        .service(web::resource("/metrics").get(metrics).default_service(other("GET")));
 }
 
 /// Alive means that this answers; it depends on nothing else.
@@ -61,11 +61,15 @@ pub async fn unknown(broker: Data<Broker>, request: HttpRequest) -> HttpResponse
     reply::refuse(broker.metrics(), envelope(&request), &refusal)
 }
 
-/// A route that does not take this method; the upgrade of a session also ends here when it is none.
-pub async fn wrong_method(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
-    let text = format!("this address does not take {}", clipped(request.method()));
-    let refusal = Refusal::new(Code::MethodUnknown, text);
-    reply::refuse(broker.metrics(), envelope(&request), &refusal)
+/// What a route answers to methods that it does not take; `allow` lists those that it does.
+pub fn other(allow: &'static str) -> Route {
+    web::to(move |broker: Data<Broker>, request: HttpRequest| async move {
+        let text = format!("this address does not take {}", clipped(request.method()));
+        let refusal = Refusal::new(Code::MethodUnknown, text);
+        let mut response = reply::refuse(broker.metrics(), envelope(&request), &refusal);
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        response
+    })
 }
 
 fn clipped(method: &Method) -> &str {

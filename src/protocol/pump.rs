@@ -5,13 +5,16 @@
 
 use crate::broker::Broker;
 use crate::domain::error::{Code, Refusal};
+use crate::domain::event::Event;
+use crate::domain::id::TokenKey;
+use crate::engine::connection::ConnectionKey;
 use crate::engine::pulse::Finding;
-use crate::engine::shard::ConnectionKey;
 use crate::hub::mailbox::{Notice, Post};
 use crate::hub::worker::Worker;
 use crate::protocol::frame;
 use crate::protocol::line::Line;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Connections written to before others get their turn.
@@ -25,11 +28,12 @@ const LIGHT: Duration = Duration::from_micros(500);
 pub type Desk = Worker<Rc<Line>>;
 
 /// Runs a worker until its thread ends. `hold_off` bounds how long events may gather after a flush.
-pub async fn run(desk: Rc<Desk>, broker: std::sync::Arc<Broker>, hold_off: Duration) {
+pub async fn run(desk: Rc<Desk>, broker: Arc<Broker>, hold_off: Duration) {
     let interval = desk.pulse.borrow().interval();
     let mut tick = tokio::time::interval(interval);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut post, mut dirty) = (Post::default(), Vec::new());
+    let round_bytes = broker.limits().max_outbox_bytes / 2;
     loop {
         tokio::select! {
             () = desk.mailbox.wait() => {}
@@ -37,17 +41,21 @@ pub async fn run(desk: Rc<Desk>, broker: std::sync::Arc<Broker>, hold_off: Durat
         }
         let start = Instant::now();
         desk.mailbox.take(&mut post);
+        let mut rest = &mut post.events[..];
+        loop {
+            let (round, later) = rest.split_at_mut(round(rest, round_bytes));
+            rest = later;
+            decide(&desk, &broker, round, post.missed && rest.is_empty());
+            write(&desk, &mut dirty).await;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        // After the events, so that what was published before an end comes before the goodbye.
         for notice in &post.notices {
             obey(&desk, &broker, notice);
         }
-        decide(&desk, &broker, &mut post);
-        desk.shard.borrow_mut().take_dirty(&mut dirty);
-        for burst in dirty.chunks(WRITES) {
-            burst.iter().for_each(|key| flush(&desk, *key));
-            if burst.len() == WRITES {
-                tokio::task::yield_now().await;
-            }
-        }
+        write(&desk, &mut dirty).await;
         count(&desk, &broker);
         if desk.shard.borrow().wants_reads() {
             desk.mailbox.ring();
@@ -61,11 +69,22 @@ pub async fn run(desk: Rc<Desk>, broker: std::sync::Arc<Broker>, hold_off: Durat
     }
 }
 
+/// How many of the events go out before what they made is written: as many as an outbox takes
+/// twice, so that who keeps up is never behind because of a burst.
+fn round(events: &[Arc<Event>], bytes: usize) -> usize {
+    let mut sum = 0;
+    let fits = |event: &&Arc<Event>| {
+        sum += event.frame_bytes();
+        sum <= bytes
+    };
+    events.iter().take_while(fits).count().max(1).min(events.len())
+}
+
 /// Lets the shard hand out events and read pages; everything ends up in outboxes.
-fn decide(desk: &Desk, broker: &Broker, post: &mut Post) {
+fn decide(desk: &Desk, broker: &Broker, events: &mut [Arc<Event>], missed: bool) {
     let mut shard = desk.shard.borrow_mut();
-    shard.deliver(&mut post.events);
-    if post.missed {
+    shard.deliver(events);
+    if missed {
         shard.doubt_everything();
     }
     drop(shard);
@@ -75,6 +94,17 @@ fn decide(desk: &Desk, broker: &Broker, post: &mut Post) {
             break;
         };
         broker.catch_up(desk, &read);
+    }
+}
+
+/// Writes to every connection that has something new, and gives others a turn in between.
+async fn write(desk: &Desk, dirty: &mut Vec<ConnectionKey>) {
+    desk.shard.borrow_mut().take_dirty(dirty);
+    for burst in dirty.chunks(WRITES) {
+        burst.iter().for_each(|key| flush(desk, *key));
+        if burst.len() == WRITES {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -147,7 +177,7 @@ fn obey(desk: &Desk, broker: &Broker, notice: &Notice) {
 }
 
 /// Says goodbye to the connections of some tokens.
-fn dismiss(desk: &Desk, refusal: &Refusal, whose: impl Fn(crate::domain::id::TokenKey) -> bool) {
+fn dismiss(desk: &Desk, refusal: &Refusal, whose: impl Fn(TokenKey) -> bool) {
     let frame = frame::close_for(refusal);
     let mut shard = desk.shard.borrow_mut();
     let chosen = shard.connections().filter(|(_, connection)| whose(connection.token));

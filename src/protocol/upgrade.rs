@@ -13,18 +13,21 @@ use crate::protocol::pump::Desk;
 use crate::protocol::reply::Envelope;
 use actix_codec::{Encoder, Framed};
 use actix_http::body::BodySize;
-use actix_http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
+use actix_http::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_VERSION};
 use actix_http::ws::{handshake_response, verify_handshake};
-use actix_http::{HttpMessage, Request, Response, StatusCode, h1};
+use actix_http::{ConnectionType, HttpMessage, Request, Response, StatusCode, h1};
 use bytes::{Bytes, BytesMut};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// How long a refused client may take to read why.
 const REFUSAL_TIME: Duration = Duration::from_secs(5);
+
+/// Bytes that a refused client may still send.
+const DISCARD_BYTES: usize = 65_536;
 
 /// What a path of the socket kind asks for.
 pub struct Door<'a> {
@@ -77,7 +80,7 @@ impl Doorkeeper {
                 tracing::info!(target: "streamgate::access", ?peer, status = entry.status, code = entry.code, "connection refused");
                 refuse(&mut codec, &refusal, &mut answer);
                 // Whether it arrives is the client's business; that it ends is ours.
-                let _ = tokio::time::timeout(REFUSAL_TIME, socket.write_all(&answer)).await;
+                let _ = tokio::time::timeout(REFUSAL_TIME, tell(&mut socket, &answer)).await;
             }
         }
     }
@@ -107,13 +110,35 @@ impl Doorkeeper {
     }
 }
 
+/// Writes the answer and reads what the client still sends, so that no reset overtakes the answer.
+async fn tell(socket: &mut TcpStream, answer: &[u8]) -> std::io::Result<()> {
+    socket.write_all(answer).await?;
+    socket.shutdown().await?;
+    let (mut buffer, mut discarded) = ([0; 1_024], 0);
+    while discarded < DISCARD_BYTES {
+        match socket.read(&mut buffer).await? {
+            0 => break,
+            count => discarded += count,
+        }
+    }
+    Ok(())
+}
+
 fn refuse(codec: &mut h1::Codec, refusal: &Refusal, answer: &mut BytesMut) {
     let body = Envelope::Session.failure(refusal);
-    let status = StatusCode::from_u16(refusal.code.entry().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let entry = refusal.code.entry();
+    let status = StatusCode::from_u16(entry.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = Response::new(status).drop_body();
+    response.head_mut().set_connection_type(ConnectionType::Close);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    if entry.retry {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if refusal.code == Code::UpgradeMalformed {
+        // RFC 6455 §4.2.2: who asks for another version is told which there is.
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
     encode(codec, response, BodySize::Sized(body.len() as u64), answer);
     let chunk = h1::Message::Chunk(Some(Bytes::from(body)));
     // Encoding into memory fails for no input that we give.

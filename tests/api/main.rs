@@ -1,4 +1,21 @@
 //! The server as its clients see it: one binary, one stage, a file for each story.
 
+mod crowd;
+mod frames;
+mod hostile;
+mod limits;
+mod liveness;
+mod operations;
+mod origins;
+mod publishing;
+mod raw;
+mod rest;
+mod sessions;
+mod shutdown;
+mod slow_readers;
 mod stage;
+mod streams;
+mod subscribing;
+mod tenants;
+mod tokens;
 mod transcript;

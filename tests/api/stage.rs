@@ -39,8 +39,12 @@ pub struct Stage {
     /// Company acme's user alice.
     pub alice: Account,
     folder: TempDir,
-    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    config: Config,
+    running: Option<Running>,
 }
+
+/// Stops a server and waits for its end.
+type Running = (oneshot::Sender<()>, JoinHandle<()>);
 
 /// What somebody presents.
 #[derive(Clone)]
@@ -78,40 +82,37 @@ impl Stage {
 
     /// With some settings, as flags: `&["--ping-interval", "100ms"]`.
     pub async fn with(flags: &[&str]) -> Self {
+        Self::listening_on("127.0.0.1:0", flags).await
+    }
+
+    /// As [`Stage::with`], on an address that others than this machine may reach.
+    pub async fn listening_on(listen: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite:{}/test.db", folder.path().display());
-        let fixed = [
-            "stage",
-            "--listen",
-            "127.0.0.1:0",
-            "--workers",
-            "2",
-            "--database-url",
-            &url,
-        ];
+        let fixed = ["stage", "--listen", listen, "--workers", "2", "--database-url", &url];
         let JustSettings { config } = JustSettings::parse_from(fixed.iter().chain(flags));
         assert_eq!(config.contradictions(), Vec::<String>::new());
         let catalogue = Catalogue::open(&url, Arc::default()).await.expect("a catalogue");
         add_company(&catalogue, "acme").await;
         let alice = add_user(&catalogue, "acme", "alice").await;
-        let server = Server::start(&config).await.expect("a server");
-        assert!(server.demo().is_none(), "a demo only on an empty database");
-        let address = server.address();
-        let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(async move {
-            let stop = async move {
-                let _ = stopped.await;
-            };
-            server.run_until(stop).await.expect("an end without fault");
-        });
+        let (address, running) = serve(&config).await;
         Self {
             address,
             catalogue,
             http: reqwest::Client::new(),
             alice,
             folder,
-            running: Some((stop, task)),
+            config,
+            running: Some(running),
         }
+    }
+
+    /// Ends the server and starts another one with the same settings on the same database file.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        let (address, running) = serve(&self.config).await;
+        self.address = address;
+        self.running = Some(running);
     }
 
     /// The folder of the database file `test.db`.
@@ -202,12 +203,20 @@ impl Stage {
         if !body.is_empty() {
             request = request.body(body.to_owned());
         }
-        let response = request.timeout(DEADLINE).send().await.expect("an answer");
-        Answer {
-            status: response.status().as_u16(),
-            headers: response.headers().clone(),
-            text: response.text().await.expect("a body"),
+        answer_to(request).await
+    }
+
+    /// An HTTP request with these headers and no others.
+    pub async fn request_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+        let mut request = self.http.request(method, format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
+        if !body.is_empty() {
+            request = request.body(body.to_owned());
+        }
+        answer_to(request).await
     }
 
     /// `POST /session`.
@@ -299,12 +308,18 @@ impl Stage {
 
     /// Ends the server whoever is connected.
     pub async fn stop(&mut self) {
-        let (stop, task) = self.running.take().expect("a running server");
-        stop.send(()).expect("somebody who listens");
+        let task = self.begin_stop();
         tokio::time::timeout(DEADLINE, task)
             .await
             .expect("an end in time")
             .expect("an end without panic");
+    }
+
+    /// Tells the server to end; the task is over when it has.
+    pub fn begin_stop(&mut self) -> JoinHandle<()> {
+        let (stop, task) = self.running.take().expect("a running server");
+        stop.send(()).expect("somebody who listens");
+        task
     }
 }
 
@@ -385,6 +400,30 @@ impl Socket {
                 return (frame.code.into(), frame.reason.to_string());
             }
         }
+    }
+}
+
+/// Starts a server that runs until its sender is used.
+async fn serve(config: &Config) -> (SocketAddr, Running) {
+    let server = Server::start(config).await.expect("a server");
+    assert!(server.demo().is_none(), "a demo only on an empty database");
+    let address = server.address();
+    let (stop, stopped) = oneshot::channel();
+    let task = tokio::spawn(async move {
+        let stop = async move {
+            let _ = stopped.await;
+        };
+        server.run_until(stop).await.expect("an end without fault");
+    });
+    (address, (stop, task))
+}
+
+async fn answer_to(request: reqwest::RequestBuilder) -> Answer {
+    let response = request.timeout(DEADLINE).send().await.expect("an answer");
+    Answer {
+        status: response.status().as_u16(),
+        headers: response.headers().clone(),
+        text: response.text().await.expect("a body"),
     }
 }
 

@@ -3,7 +3,7 @@
 //! `# …` a comment, `> …` a frame sent, `< …` the next frame received, `POST path body` an HTTP
 //! request by alice, `= 201 …` its status and body, `close` our goodbye. In what is sent and
 //! expected `$door`, `$other` and `$foreign` are stream ids (`/acme/door`, `/acme/other`, and
-//! `/umbrella/door` of another company), `$alice` alice's identity. In what is expected `$e`, `$s` and `$i` stand for any
+//! `/umbrella/door` of another company). In what is expected `$e`, `$s` and `$i` stand for any
 //! event, stream or identity id and `$n` for any number.
 
 use crate::stage::Stage;

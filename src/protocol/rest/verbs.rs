@@ -6,9 +6,10 @@ use crate::domain::id::StreamId;
 use crate::domain::path::Path;
 use crate::domain::stream::Target;
 use crate::domain::token::Access;
+use crate::protocol::extract;
+use crate::protocol::operations::other;
 use crate::protocol::reply::{self, Done, Envelope};
 use crate::protocol::rest::wire::{self, ListQuery};
-use crate::protocol::{extract, operations};
 use actix_web::web::{self, Data, Payload, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -16,30 +17,29 @@ type Outcome = Result<(Done, String), Error>;
 
 /// All routes of this protocol.
 pub fn routes(config: &mut ServiceConfig) {
-    let other = || web::to(operations::wrong_method);
     config
         .service(
             web::resource("/v5.0/{company}/event")
                 .post(publish)
-                .default_service(other()),
+                .default_service(other("POST")),
         )
         .service(
             web::resource("/v5.0/{company}/event/{id}")
                 .post(publish)
-                .default_service(other()),
+                .default_service(other("POST")),
         )
         .service(
             web::resource("/v5.0/{company}/stream")
                 .get(list)
                 .post(add)
-                .default_service(other()),
+                .default_service(other("GET, POST")),
         )
         .service(
             web::resource("/v5.0/{company}/stream/{id}")
                 .get(show)
                 .put(change)
                 .delete(remove)
-                .default_service(other()),
+                .default_service(other("GET, PUT, DELETE")),
         );
 }
 
@@ -67,11 +67,12 @@ async fn try_list(broker: &Broker, request: &HttpRequest) -> Outcome {
     let access = asker(broker, request)?;
     let query = Query::<ListQuery>::from_query(request.query_string());
     let query = query.map_err(|error| Refusal::new(Code::QueryMalformed, error.to_string()))?;
+    let page = query.page()?;
     if let Some(path) = &query.path {
         let stream = broker.look_up(&access, &Target::Path(Path::parse(path)?))?;
         return Ok((Done::Processed, format!("[{}]", wire::stream(&stream))));
     }
-    let streams = broker.list_streams(&access, query.page()?).await?;
+    let streams = broker.list_streams(&access, page).await?;
     Ok((Done::Processed, wire::streams(&streams)))
 }
 
@@ -81,7 +82,7 @@ async fn add(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> Ht
 
 async fn try_add(broker: &Broker, request: &HttpRequest, payload: Payload) -> Outcome {
     let access = asker(broker, request)?;
-    let new = wire::parse_new_stream(&extract::body(broker, payload).await?)?;
+    let new = wire::parse_new_stream(&extract::body(broker, payload).await?, broker.limits())?;
     let stream = broker.add_stream(&access, &new).await?;
     Ok((Done::Created, wire::stream(&stream)))
 }

@@ -9,7 +9,8 @@ use crate::domain::event::{Draft, Event};
 use crate::domain::limits::Limits;
 use crate::domain::path::Path;
 use crate::domain::payload::Payload;
-use crate::domain::stream::{Stream, Target};
+use crate::domain::stream::{DEFAULT_CAPACITY, Stream, Target};
+use crate::protocol::json;
 use crate::protocol::reply::quoted;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -17,14 +18,13 @@ use serde_json::value::RawValue;
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// Events a stream keeps if nothing else is said (docs.octave.dev, "Adding a new stream").
-const DEFAULT_CAPACITY: u64 = 1_000;
 /// Streams in a list if nothing else is said.
 const DEFAULT_LIMIT: usize = 20;
 /// Most streams in a list.
 const MAX_LIMIT: usize = 1_000;
 
 #[derive(Deserialize)]
+#[serde(expecting = "an event")]
 struct EventJson<'a> {
     #[serde(borrow)]
     elems: Option<&'a RawValue>,
@@ -43,19 +43,19 @@ pub struct Publishing {
 
 /// Parses one event or an array of them. Without a `target` from the address each names its path.
 pub fn parse_events(body: &[u8], target: Option<&Target>, limits: &Limits) -> Result<Publishing, Refusal> {
-    let text = utf8(body)?;
+    let text = json::text(body)?;
     let is_batch = text.trim_start().starts_with('[');
-    let events: Vec<EventJson<'_>> = if is_batch {
-        serde_json::from_str(text).map_err(not_understood)?
+    let events: Vec<&RawValue> = if is_batch {
+        json::value(text)?
     } else {
-        vec![serde_json::from_str(text).map_err(not_understood)?]
+        vec![json::object(text)?]
     };
     if events.len() > limits.max_batch_events {
         let text = format!("a request has at most {} events", limits.max_batch_events);
         return Err(Refusal::new(Code::LimitBatch, text));
     }
-    let place = |(number, event): (usize, EventJson<'_>)| {
-        let drafted = draft(event, target, limits);
+    let place = |(number, event): (usize, &RawValue)| {
+        let drafted = json::object(event.get()).and_then(|event| draft(event, target, limits));
         drafted.map_err(|refusal| match is_batch {
             true => Refusal::new(refusal.code, format!("event {number} of the array: {refusal}")),
             false => refusal,
@@ -128,7 +128,7 @@ pub fn events(published: &[Arc<Event>], is_batch: bool) -> String {
 
 /// What may be said of a stream. The members that only we write may be sent back to us.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a stream")]
 struct StreamJson {
     path: Option<String>,
     description: Option<String>,
@@ -146,21 +146,23 @@ struct StreamJson {
 }
 
 /// Parses a stream to be made.
-pub fn parse_new_stream(body: &[u8]) -> Result<NewStream, Refusal> {
-    let json: StreamJson = serde_json::from_str(utf8(body)?).map_err(not_understood)?;
+pub fn parse_new_stream(body: &[u8], limits: &Limits) -> Result<NewStream, Refusal> {
+    let json: StreamJson = json::object(json::text(body)?)?;
     let path = json
         .path
         .ok_or_else(|| Refusal::new(Code::BodyMalformed, "\"path\" is missing"))?;
     Ok(NewStream {
         path: Path::parse(&path)?,
         description: json.description.unwrap_or_default(),
-        capacity: json.capacity.unwrap_or(DEFAULT_CAPACITY),
+        capacity: json
+            .capacity
+            .unwrap_or_else(|| DEFAULT_CAPACITY.min(limits.max_capacity)),
     })
 }
 
 /// Parses what is to be different about a stream; its path stays, and may be sent along unchanged.
 pub fn parse_stream_change(body: &[u8], stream: &Stream) -> Result<StreamChange, Refusal> {
-    let json: StreamJson = serde_json::from_str(utf8(body)?).map_err(not_understood)?;
+    let json: StreamJson = json::object(json::text(body)?)?;
     if json.path.is_some_and(|path| path != stream.path.as_str()) {
         let text = "a stream keeps its path; make another stream for another path";
         return Err(Refusal::new(Code::BodyMalformed, text));
@@ -219,12 +221,4 @@ impl ListQuery {
             limit: number("limit", &self.limit, DEFAULT_LIMIT, MAX_LIMIT)?,
         })
     }
-}
-
-fn utf8(body: &[u8]) -> Result<&str, Refusal> {
-    std::str::from_utf8(body).map_err(|_| Refusal::new(Code::BodyMalformed, "the body is not UTF-8"))
-}
-
-fn not_understood(error: serde_json::Error) -> Refusal {
-    Refusal::new(Code::BodyMalformed, format!("the body is not understood: {error}"))
 }

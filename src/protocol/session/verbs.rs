@@ -1,13 +1,15 @@
 //! What the session protocol does with a request: asks the broker, says what came of it.
 
 use crate::broker::Broker;
-use crate::domain::error::Error;
+use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::event::Wire;
-use crate::engine::shard::Dialect;
+use crate::engine::connection::Dialect;
 use crate::protocol::conversation::{Conversation, Speech};
+use crate::protocol::extract;
+use crate::protocol::operations::other;
 use crate::protocol::reply::{self, Done, Envelope};
 use crate::protocol::session::wire::{self, Ask, Opening};
-use crate::protocol::{extract, operations};
+use actix_web::http::ConnectionType;
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -24,11 +26,7 @@ pub const SPEECH: Speech = Speech {
 /// `POST /session`; and what a session's addresses answer to a request that is no upgrade.
 pub fn routes(config: &mut ServiceConfig) {
     config
-        .service(
-            web::resource("/session")
-                .post(open)
-                .default_service(web::to(operations::wrong_method)),
-        )
+        .service(web::resource("/session").post(open).default_service(other("POST")))
         .service(web::resource("/session/{id}/ws").default_service(web::to(no_upgrade)));
 }
 
@@ -46,8 +44,10 @@ async fn try_open(broker: &Broker, request: &HttpRequest, payload: Payload) -> R
 
 async fn no_upgrade(broker: Data<Broker>) -> HttpResponse {
     let text = "this address is a WebSocket: connect with a WebSocket client";
-    let refusal = crate::domain::error::Refusal::new(crate::domain::error::Code::UpgradeMalformed, text);
-    reply::refuse(broker.metrics(), Envelope::Session, &refusal)
+    let refusal = Refusal::new(Code::UpgradeMalformed, text);
+    let mut response = reply::refuse(broker.metrics(), Envelope::Session, &refusal);
+    response.head_mut().set_connection_type(ConnectionType::Close);
+    response
 }
 
 /// Answers a frame. The acknowledgement is queued before anything else can be delivered.

@@ -11,8 +11,8 @@ use crate::domain::path::Path;
 use crate::domain::position::Gap;
 use crate::domain::scope::ScopeJson;
 use crate::domain::stream::Target;
-use crate::protocol::frame;
 use crate::protocol::reply::{PROCESSED, quoted};
+use crate::protocol::{frame, json};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -24,7 +24,7 @@ const ECHO_CHARS: usize = 128;
 
 /// The body of `POST /session`; all of it may be absent.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with \"paths\" or \"ttl\"")]
 pub struct Opening {
     /// What the session is narrowed to.
     pub paths: Option<ScopeJson>,
@@ -38,8 +38,7 @@ impl Opening {
         if body.trim_ascii().is_empty() {
             return Ok(Self::default());
         }
-        serde_json::from_slice(body)
-            .map_err(|error| Refusal::new(Code::BodyMalformed, format!("the body is not understood: {error}")))
+        json::object(json::text(body)?)
     }
 
     /// The time to live that is asked for.
@@ -131,12 +130,10 @@ impl Members<'_> {
             let text = format!("\"object\" is \"event\", not {}", echo(&object));
             return Err(Refusal::new(Code::RequestUnknown, text));
         }
+        let supported = || self.check_supported();
         match kind.as_str() {
-            "subscribe" => {
-                self.check_supported()?;
-                Ok(Ask::Subscribe(self.target()?))
-            }
-            "unsubscribe" => Ok(Ask::Unsubscribe(self.target()?)),
+            "subscribe" => supported().and_then(|()| Ok(Ask::Subscribe(self.target()?))),
+            "unsubscribe" => supported().and_then(|()| Ok(Ask::Unsubscribe(self.target()?))),
             "" => Err(Refusal::new(
                 Code::RequestUnknown,
                 "\"type\" is missing: subscribe, unsubscribe or heartbeat",

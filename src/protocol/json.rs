@@ -1,0 +1,26 @@
+//! JSON as it arrives: objects where objects are wanted, and errors that say where it stops being
+//! right.
+//!
+//! Serde takes an array for an object whose members are in the same order; nobody means that.
+
+use crate::domain::error::{Code, Refusal};
+use serde::Deserialize;
+
+/// The text of a body; refused with `body.malformed`.
+pub fn text(body: &[u8]) -> Result<&str, Refusal> {
+    std::str::from_utf8(body).map_err(|_| Refusal::new(Code::BodyMalformed, "the body is not UTF-8"))
+}
+
+/// Parses a JSON object; refused with `body.malformed`.
+pub fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
+    if !text.trim_start().starts_with('{') {
+        return Err(Refusal::new(Code::BodyMalformed, "a JSON object is wanted"));
+    }
+    value(text)
+}
+
+/// Parses any JSON value; refused with `body.malformed`.
+pub fn value<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
+    let understood = serde_json::from_str(text);
+    understood.map_err(|error| Refusal::new(Code::BodyMalformed, format!("the body is not understood: {error}")))
+}
