@@ -4,7 +4,7 @@
 //! stream's events in offset order, because it gets them under that lock; whoever publishes waits
 //! for its own events only, never for a reader. In this version events are kept in memory.
 
-use crate::domain::event::{Draft, Event, Place};
+use crate::domain::event::{Draft, Event, Frames};
 use crate::domain::id::{EventId, IdentityId, StreamId};
 use crate::domain::position::Offset;
 use crate::domain::stream::Stream;
@@ -80,15 +80,16 @@ impl Log {
 
 impl Writer {
     fn place(&mut self, stream: &Stream, creator: IdentityId, now_ms: u64, draft: Draft) -> Arc<Event> {
-        let place = Place {
+        let event = Arc::new(Event {
             id: self.name(now_ms),
             stream: stream.id,
             path: stream.path.clone(),
             offset: self.recent.head(&stream.id).next(),
             creator,
             created_ms: now_ms,
-        };
-        let event = Arc::new(Event::new(place, draft));
+            draft,
+            frames: Frames::default(),
+        });
         self.recent.push(&event, stream.capacity);
         event
     }

@@ -50,44 +50,18 @@ pub struct Event {
     pub created_ms: u64,
     /// What was published.
     pub draft: Draft,
-    frames: [OnceLock<Bytes>; Wire::COUNT],
+    /// What was made of it for sockets; new events have none.
+    pub frames: Frames,
 }
 
-/// The parts of an event that the log decides.
-#[derive(Clone, Debug)]
-pub struct Place {
-    /// The event's name.
-    pub id: EventId,
-    /// The stream.
-    pub stream: StreamId,
-    /// The stream's path.
-    pub path: Path,
-    /// The place in the stream.
-    pub offset: Offset,
-    /// Who published it.
-    pub creator: IdentityId,
-    /// When, in milliseconds since 1970.
-    pub created_ms: u64,
-}
+/// The bytes made of an event, one piece for each wire protocol that asked.
+#[derive(Debug, Default)]
+pub struct Frames([OnceLock<Bytes>; Wire::COUNT]);
 
 impl Event {
-    /// A draft that has been given its place.
-    pub fn new(place: Place, draft: Draft) -> Self {
-        Self {
-            id: place.id,
-            stream: place.stream,
-            path: place.path,
-            offset: place.offset,
-            creator: place.creator,
-            created_ms: place.created_ms,
-            draft,
-            frames: [const { OnceLock::new() }; Wire::COUNT],
-        }
-    }
-
     /// The framed bytes for `wire`, made by `render` if nobody asked before.
     pub fn frame(&self, wire: Wire, render: impl FnOnce(&Event) -> Bytes) -> Bytes {
-        self.frames[wire as usize].get_or_init(|| render(self)).clone()
+        self.frames.0[wire as usize].get_or_init(|| render(self)).clone()
     }
 
     /// About how long its frame is, in bytes.

@@ -146,7 +146,7 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::event::{Draft, Place};
+    use crate::domain::event::{Draft, Frames};
     use crate::domain::id::{EventId, SYSTEM};
     use crate::domain::path::Path;
     use crate::domain::payload::Payload;
@@ -154,16 +154,17 @@ mod tests {
     fn push(recent: &mut Recent, stream: u8, capacity: u64) -> usize {
         let stream = StreamId::new([stream; 12]);
         let raw = serde_json::from_str(r#"{"n":1}"#).expect("JSON");
-        let place = Place {
+        let elems = Payload::check(raw, 9).expect("a payload");
+        let event = Arc::new(Event {
             id: EventId::random(),
             stream,
             path: Path::parse("/acme/door").expect("a path"),
             offset: recent.head(&stream).next(),
             creator: SYSTEM,
             created_ms: 0,
-        };
-        let elems = Payload::check(raw, 9).expect("a payload");
-        let event = Arc::new(Event::new(place, Draft { elems, hash: None }));
+            draft: Draft { elems, hash: None },
+            frames: Frames::default(),
+        });
         recent.push(&event, capacity);
         event.weight()
     }

@@ -2,7 +2,7 @@
 //! order, each connection is given every event after its subscription, or told that it is gone.
 
 use super::*;
-use crate::domain::event::{Draft, Place};
+use crate::domain::event::{Draft, Frames};
 use crate::domain::id::{EventId, SYSTEM};
 use crate::domain::path::Path;
 use crate::domain::payload::Payload;
@@ -97,16 +97,17 @@ impl World {
         let raw = serde_json::from_str("{}").expect("JSON");
         let mut events = Vec::new();
         for _ in 0..count {
-            let place = Place {
+            let elems = Payload::check(raw, 9).expect("a payload");
+            let event = Arc::new(Event {
                 id: EventId::new([0; 12]),
                 stream: id,
                 path: Path::parse("/acme/door").expect("a path"),
                 offset: self.recent.head(&id).next(),
                 creator: SYSTEM,
                 created_ms: 0,
-            };
-            let elems = Payload::check(raw, 9).expect("a payload");
-            let event = Arc::new(Event::new(place, Draft { elems, hash: None }));
+                draft: Draft { elems, hash: None },
+                frames: Frames::default(),
+            });
             self.recent.push(&event, self.capacities[usize::from(stream)]);
             events.push(event);
         }
