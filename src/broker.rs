@@ -8,7 +8,7 @@
 use crate::catalogue::{self, Catalogue, NewStream, StreamChange, StreamPage};
 use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::event::{Draft, Event};
-use crate::domain::id::StreamId;
+use crate::domain::id::{StreamId, TokenKey};
 use crate::domain::limits::Limits;
 use crate::domain::path::Path;
 use crate::domain::scope::{Scope, ScopeJson, Verb};
@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::sessions::{Sessions, Wishes};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -113,22 +114,25 @@ impl Broker {
     /// Takes a place for a connection of the session.
     pub fn connect(self: &Arc<Self>, session: SessionId) -> Result<Seat, Refusal> {
         self.check_running()?;
-        let narrowed = self.sessions.enter(&session)?;
-        let seated = self.catalogue.token(session.token()).and_then(|token| {
-            self.count_in(&token)?;
-            Ok(token)
-        });
-        match seated {
-            Ok(token) => Ok(Seat {
+        self.sessions.verify(&session)?;
+        let token = self.catalogue.token(session.token())?;
+        self.count_in(&token)?;
+        match self.sessions.enter(&session) {
+            Ok(narrowed) => Ok(Seat {
                 access: Access { token, narrowed },
                 broker: Arc::clone(self),
                 session,
             }),
             Err(refusal) => {
-                self.sessions.leave(&session);
+                self.count_out(&token);
                 Err(refusal)
             }
         }
+    }
+
+    /// Refused when a connection's token is no longer good, whatever was or was not told of it.
+    pub fn check_token(&self, token: TokenKey) -> Result<(), Refusal> {
+        self.catalogue.check_token(token)
     }
 
     // Publishing and subscribing
@@ -228,10 +232,14 @@ impl Broker {
 
     /// The stream somebody means, if they may do anything at all to it.
     pub fn look_up(&self, access: &Access, target: &Target) -> Result<Arc<Stream>, Refusal> {
-        let found = self
-            .catalogue
-            .find(target)
-            .filter(|stream| access.scope().touches(&stream.path));
+        let touches = |path: &Path| access.scope().touches(path);
+        if let Target::Path(path) = target
+            && path.company() == access.token.company.as_str()
+            && !touches(path)
+        {
+            return Err(Refusal::new(Code::ScopeDenied, format!("no right to {path}")));
+        }
+        let found = self.catalogue.find(target).filter(|stream| touches(&stream.path));
         found.ok_or_else(|| Refusal::no_stream(target))
     }
 
@@ -249,7 +257,13 @@ impl Broker {
             return Err(Refusal::new(Code::ScopeDenied, text).into());
         }
         access.check_path(Verb::Manage, &new.path)?;
-        self.check_capacity(new.capacity)?;
+        self.limits.check_capacity(new.capacity)?;
+        self.limits.check_text("a description", &new.description)?;
+        let most = self.limits.max_streams;
+        if self.catalogue.stream_count(company.as_str()) >= most {
+            let text = format!("a company has at most {most} streams");
+            return Err(Refusal::new(Code::LimitStreams, text).into());
+        }
         let stream = self.catalogue.add_stream(new, access.token.creator).await?;
         self.follow_changes().await?;
         Ok(stream)
@@ -258,7 +272,9 @@ impl Broker {
     /// Changes a stream.
     pub async fn change_stream(&self, access: &Access, id: StreamId, change: &StreamChange) -> Result<Stream, Error> {
         self.find(access, Verb::Manage, &Target::Id(id))?;
-        self.check_capacity(change.capacity.unwrap_or(0))?;
+        self.limits.check_capacity(change.capacity.unwrap_or(0))?;
+        self.limits
+            .check_text("a description", change.description.as_deref().unwrap_or_default())?;
         let changed = self.catalogue.change_stream(id, change, access.token.creator).await?;
         self.follow_changes().await?;
         Ok(changed.ok_or_else(|| Refusal::no_stream(id))?)
@@ -276,8 +292,8 @@ impl Broker {
     /// Follows what changed in the catalogue, by us or by another process, and draws the conclusions.
     pub async fn follow_changes(&self) -> Result<(), Fault> {
         let ended = self.catalogue.refresh().await?;
-        for (key, code) in ended.tokens {
-            self.hub.tell(&Notice::TokenEnded(key, code));
+        for token in ended.tokens {
+            self.hub.tell(&Notice::TokenEnded(token));
         }
         for stream in &ended.streams {
             self.log.forget(stream);
@@ -348,20 +364,14 @@ impl Broker {
     fn count_out(&self, token: &Token) {
         let mut connections = self.connections.lock();
         connections.total -= 1;
-        if let Some(of_company) = connections.by_company.get_mut(&token.company_id) {
-            *of_company -= 1;
+        if let Entry::Occupied(mut of_company) = connections.by_company.entry(token.company_id) {
+            *of_company.get_mut() -= 1;
+            if *of_company.get() == 0 {
+                of_company.remove();
+            }
         }
         drop(connections);
         self.metrics.connections.dec();
-    }
-
-    fn check_capacity(&self, capacity: u64) -> Result<(), Refusal> {
-        let most = self.limits.max_capacity;
-        if capacity > most {
-            let text = format!("a stream's capacity is at most {most}");
-            return Err(Refusal::new(Code::LimitCapacity, text));
-        }
-        Ok(())
     }
 
     fn check_running(&self) -> Result<(), Refusal> {

@@ -13,6 +13,7 @@ pub use database::{file as database_file, now_ms};
 pub use streams::{NewStream, StreamChange, StreamPage};
 pub use tokens::{Issued, NewToken};
 
+use crate::catalogue::database::Pools;
 use crate::catalogue::mirror::Mirror;
 use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::id::{StreamId, TokenKey};
@@ -33,20 +34,30 @@ const NOTHING: i64 = -1;
 pub struct Catalogue {
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Follows changes, and never waits behind somebody's long list.
+    follower: SqlitePool,
     secret: [u8; 32],
     token_hash: Hmac<Sha256>,
     mirror: RwLock<Mirror>,
-    /// Held while following changes, so that they are applied in order; the last one's number.
-    followed: tokio::sync::Mutex<i64>,
+    /// Held while following changes, so that they are applied in order.
+    followed: tokio::sync::Mutex<Followed>,
     used: parking_lot::Mutex<HashMap<TokenKey, u64>>,
     metrics: Arc<Metrics>,
+}
+
+/// How far the mirror has come.
+struct Followed {
+    /// The last change that it knows.
+    number: i64,
+    /// What ended and nobody has been told of yet.
+    ended: Ended,
 }
 
 /// What is no more since the last look.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Ended {
     /// Tokens revoked or expired.
-    pub tokens: Vec<(TokenKey, Code)>,
+    pub tokens: Vec<TokenKey>,
     /// Streams deleted.
     pub streams: Vec<StreamId>,
 }
@@ -55,15 +66,23 @@ impl Catalogue {
     /// Opens the file, creating and migrating it if need be. The mirror is empty until the first
     /// [`Catalogue::refresh`].
     pub async fn open(url: &str, metrics: Arc<Metrics>) -> Result<Self, Fault> {
-        let (writer, readers) = database::open(url).await?;
+        let Pools {
+            writer,
+            readers,
+            follower,
+        } = database::open(url).await?;
         let secret = database::signing_secret(&writer).await?;
         Ok(Self {
             writer,
             readers,
+            follower,
             secret,
             token_hash: derive(&secret, "streamgate token hash 1"),
             mirror: RwLock::default(),
-            followed: tokio::sync::Mutex::new(NOTHING),
+            followed: tokio::sync::Mutex::new(Followed {
+                number: NOTHING,
+                ended: Ended::default(),
+            }),
             used: parking_lot::Mutex::default(),
             metrics,
         })
@@ -102,8 +121,23 @@ impl Catalogue {
     pub fn token(&self, key: TokenKey) -> Result<Arc<Token>, Refusal> {
         let token = self.mirror.read().token(&key);
         let token = token.ok_or_else(|| Refusal::new(Code::TokenRevoked, "the token was revoked"))?;
-        token.check(now_ms())?;
+        let now_ms = now_ms();
+        token.check(now_ms)?;
+        token.touch(now_ms);
         Ok(token)
+    }
+
+    /// Refused when a token is no longer good.
+    pub fn check_token(&self, key: TokenKey) -> Result<(), Refusal> {
+        let token = self.mirror.read().token(&key);
+        token
+            .ok_or_else(|| Refusal::new(Code::TokenRevoked, "the token was revoked"))?
+            .check(now_ms())
+    }
+
+    /// How many streams a company has.
+    pub fn stream_count(&self, company: &str) -> usize {
+        self.mirror.read().stream_count_of(company)
     }
 
     /// The stream somebody means, whoever's it is.
@@ -116,22 +150,25 @@ impl Catalogue {
     }
 
     /// Follows what changed in the database, and returns what ended by that or by its time.
+    ///
+    /// What ended is kept until it is returned, so that a caller who gives up half-way, or a
+    /// database that fails half-way, leaves it to the next caller.
     pub async fn refresh(&self) -> Result<Ended, Fault> {
         let mut followed = self.followed.lock().await;
-        let changes = database::changes_after(&self.readers, *followed).await?;
-        let mut ended = Ended::default();
-        let missed_some = changes.first().is_some_and(|first| first.number > *followed + 1);
-        if *followed == NOTHING || missed_some {
-            ended = self.reload(&mut followed).await?;
+        let changes = database::changes_after(&self.follower, followed.number).await?;
+        let missed_some = changes.first().is_some_and(|first| first.number > followed.number + 1);
+        if followed.number == NOTHING || missed_some {
+            self.reload(&mut followed).await?;
         } else {
             for change in changes {
-                self.follow(&change, &mut ended).await?;
-                *followed = change.number;
+                self.follow(&change, &mut followed.ended).await?;
+                followed.number = change.number;
             }
         }
-        ended.tokens.extend(self.mirror.write().take_expired(now_ms()));
-        self.metrics.streams.set(self.mirror.read().stream_count() as i64);
-        Ok(ended)
+        let mut mirror = self.mirror.write();
+        followed.ended.tokens.extend(mirror.take_expired(now_ms()));
+        self.metrics.streams.set(mirror.stream_count() as i64);
+        Ok(std::mem::take(&mut followed.ended))
     }
 
     /// Writes down when tokens were used, for those used since the last call.
@@ -147,7 +184,7 @@ impl Catalogue {
 
     /// Whether the database answers.
     pub async fn check(&self) -> Result<(), Fault> {
-        database::newest_change(&self.readers).await?;
+        database::newest_change(&self.follower).await?;
         Ok(())
     }
 
@@ -155,12 +192,12 @@ impl Catalogue {
         match change.subject {
             database::Subject::Token(key) => {
                 let token = self.load_token(key).await?;
-                let now_ms = now_ms();
-                let refusal = match &token {
-                    Some(hashed) => hashed.token.check(now_ms).err().map(|refusal| refusal.code),
-                    None => Some(Code::TokenRevoked),
-                };
-                ended.tokens.extend(refusal.map(|code| (key, code)));
+                if token
+                    .as_ref()
+                    .is_none_or(|hashed| hashed.token.check(now_ms()).is_err())
+                {
+                    ended.tokens.push(key);
+                }
                 self.mirror.write().put_token(key, token);
             }
             database::Subject::Stream(id) => {
@@ -175,14 +212,17 @@ impl Catalogue {
     }
 
     /// Reads everything; what changes meanwhile is noted after the number taken first.
-    async fn reload(&self, followed: &mut i64) -> Result<Ended, Fault> {
-        let newest = database::newest_change(&self.readers).await?;
+    async fn reload(&self, followed: &mut Followed) -> Result<(), Fault> {
+        let newest = database::newest_change(&self.follower).await?;
         let mirror = Mirror::new(self.load_tokens().await?, self.load_streams().await?);
         let mut current = self.mirror.write();
         mirror.inherit_use(&current);
         let before = std::mem::replace(&mut *current, mirror);
-        *followed = newest;
-        Ok(current.missing_from(&before))
+        let ended = current.missing_from(&before);
+        followed.ended.tokens.extend(ended.tokens);
+        followed.ended.streams.extend(ended.streams);
+        followed.number = newest;
+        Ok(())
     }
 
     fn hash(&self, secret: &str) -> [u8; 32] {

@@ -112,11 +112,11 @@ async fn dispatch(cli: Cli) -> Result<Option<Output>, Error> {
     }
 }
 
-/// A `.env` that is not there is no mistake; one that cannot be read is. Its lines may hold
+/// The `.env` of this folder. That there is none is no mistake; one that cannot be read is. Its lines may hold
 /// secrets and are not shown.
 fn read_dotenv() -> Result<(), String> {
-    match dotenvy::dotenv() {
-        Ok(_) => Ok(()),
+    match dotenvy::from_path(".env") {
+        Ok(()) => Ok(()),
         Err(error) if error.not_found() => Ok(()),
         Err(dotenvy::Error::LineParse(..)) => Err(".env has a line that is not NAME=VALUE".to_owned()),
         Err(error) => Err(format!(".env: {error}")),

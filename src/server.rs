@@ -27,6 +27,7 @@ use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
 use actix_web::http::header;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::Data;
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::fs::{File, TryLockError};
 use std::net::{SocketAddr, TcpListener};
@@ -44,6 +45,10 @@ const FOLLOW: Duration = Duration::from_millis(250);
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often it is written down when tokens were used.
 const WRITE_USED: Duration = Duration::from_secs(10);
+/// The least time for the last write.
+const LAST_WRITE: Duration = Duration::from_millis(500);
+/// Requests on a worker after which others get a turn, however fast they follow each other.
+const REQUESTS: u32 = 32;
 /// How often a stopping server looks whether all have gone.
 const GOODBYE_LOOK: Duration = Duration::from_millis(10);
 
@@ -79,15 +84,12 @@ impl Server {
         let lock = lock(&config.database_url)?;
         let metrics = Arc::new(Metrics::default());
         let catalogue = Catalogue::open(&config.database_url, Arc::clone(&metrics)).await?;
-        let demo = if catalogue.is_empty().await? {
-            Some(make_demo(&catalogue).await?)
-        } else {
-            None
-        };
+        let demo = first_start(&catalogue).await?;
         let terms = Terms {
             ttl: config.session_ttl,
             ttl_max: config.session_ttl_max,
             most: config.limits.max_sessions,
+            most_each: config.limits.max_token_sessions,
         };
         let mac = catalogue.key_for("streamgate session id 1");
         let sessions = Sessions::new(mac, terms, now_ms(), Arc::clone(&metrics));
@@ -123,13 +125,23 @@ impl Server {
             ended = &mut http => Some(ended),
             () = stop => None,
         };
+        let deadline = Instant::now() + self.shutdown_timeout;
         if ended.is_none() {
-            let deadline = Instant::now() + self.shutdown_timeout;
             let goodbye = say_goodbye(&self.broker, &handle, deadline);
             tokio::join!(goodbye, async { http.await.ok() });
         }
-        self.chores.iter().for_each(JoinHandle::abort);
-        self.broker.write_used_tokens().await?;
+        for chore in self.chores {
+            chore.abort();
+            // Either it was aborted or it had ended; both are what is wanted.
+            let _ = chore.await;
+        }
+        let left = deadline.saturating_duration_since(Instant::now()).max(LAST_WRITE);
+        if tokio::time::timeout(left, self.broker.write_used_tokens())
+            .await
+            .is_err()
+        {
+            tracing::warn!("when tokens were last used could not be written down in time");
+        }
         Ok(ended.unwrap_or(Ok(()))?)
     }
 }
@@ -183,25 +195,36 @@ fn lock(database_url: &str) -> Result<File, Fault> {
     }
 }
 
-async fn make_demo(catalogue: &Catalogue) -> Result<Demo, Error> {
+/// Makes company, user, token and stream on a fresh database. The token comes
+/// last, so a first start that was cut short is followed by another.
+async fn first_start(catalogue: &Catalogue) -> Result<Option<Demo>, Error> {
     let company = CompanyName::parse("demo")?;
+    if !catalogue.is_fresh(&company).await? {
+        return Ok(None);
+    }
     let user = UserName::parse("admin")?;
     let path = Path::parse("/demo/hello")?;
-    catalogue.add_company(&company).await?;
-    let issued = catalogue.add_user(&company, &user).await?;
     let stream = NewStream {
         path: path.clone(),
         description: "Made at the first start".to_owned(),
         capacity: DEFAULT_CAPACITY,
     };
-    catalogue.add_stream(&stream, SYSTEM).await?;
-    let token = issued.secret;
-    Ok(Demo {
+    already_there(catalogue.add_company(&company).await)?;
+    already_there(catalogue.add_stream(&stream, SYSTEM).await.map(|_| ()))?;
+    let token = catalogue.add_user(&company, &user).await?.secret;
+    Ok(Some(Demo {
         company,
         user,
         token,
         path,
-    })
+    }))
+}
+
+fn already_there(made: Result<(), Error>) -> Result<(), Error> {
+    match made {
+        Err(Error::Refusal(refusal)) if refusal.code.entry().status == 409 => Ok(()),
+        made => made,
+    }
 }
 
 /// HTTP is a plain `App`; a socket's upgrade leaves it for the doorkeeper, both on each worker.
@@ -283,7 +306,13 @@ async fn log_request(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    thread_local!(static SERVED: Cell<u32> = const { Cell::new(0) });
     let start = Instant::now();
+    let served = SERVED.replace(SERVED.get().wrapping_add(1));
+    if served.is_multiple_of(REQUESTS) {
+        // A connection that pipelines without end would keep its worker to itself.
+        tokio::task::yield_now().await;
+    }
     let response = next.call(request).await?;
     let request = response.request();
     let status = response.status().as_u16();

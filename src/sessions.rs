@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use sha2::Sha256;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// What is in force for sessions.
@@ -27,6 +28,8 @@ pub struct Terms {
     pub ttl_max: Duration,
     /// How many are remembered at once.
     pub most: usize,
+    /// How many of them may be one token's.
+    pub most_each: usize,
 }
 
 /// What is asked for beyond a plain session.
@@ -42,12 +45,19 @@ pub struct Wishes {
 pub struct Sessions {
     mac: Hmac<Sha256>,
     table: Mutex<Table>,
+    /// Counts up from a random start, so that no two ids of a second are the same.
+    next_nonce: AtomicU32,
     terms: Terms,
     clock: SteadyClock,
     metrics: Arc<Metrics>,
 }
 
-type Table = HashMap<SessionId, Remembered, RandomState>;
+#[derive(Default)]
+struct Table {
+    sessions: HashMap<SessionId, Remembered, RandomState>,
+    /// How many of them each token has.
+    by_token: HashMap<TokenKey, usize, RandomState>,
+}
 
 struct Remembered {
     scope: Option<Arc<Scope>>,
@@ -80,6 +90,7 @@ impl Sessions {
         Self {
             mac,
             table: Mutex::default(),
+            next_nonce: AtomicU32::new(rand::random()),
             terms,
             clock: SteadyClock { start_ms, start },
             metrics,
@@ -114,17 +125,20 @@ impl Sessions {
         Ok(id)
     }
 
-    /// Counts a connection in; returns what the session was narrowed to.
+    /// Refused with `session.unknown` unless the id is one of ours.
+    pub fn verify(&self, id: &SessionId) -> Result<(), Refusal> {
+        let genuine = self.mac_of(id.signed_part()).verify_truncated_left(id.mac());
+        genuine.map_err(|_| Refusal::new(Code::SessionUnknown, "no such session"))
+    }
+
+    /// Counts a connection of a verified session in; returns what the session was narrowed to.
     ///
-    /// Refused with `session.unknown`, `session.lapsed` or `limit.sessions`.
+    /// Refused with `session.lapsed` or `limit.sessions`.
     pub fn enter(&self, id: &SessionId) -> Result<Option<Arc<Scope>>, Refusal> {
         let lapsed = || Refusal::new(Code::SessionLapsed, "the session has lapsed");
-        if !self.is_genuine(id) {
-            return Err(Refusal::new(Code::SessionUnknown, "no such session"));
-        }
         let now_ms = self.clock.now_ms();
         let mut table = self.table.lock();
-        if let Some(known) = table.get_mut(id) {
+        if let Some(known) = table.sessions.get_mut(id) {
             if known.connections == 0 && known.lapses_ms <= now_ms {
                 return Err(lapsed());
             }
@@ -136,23 +150,20 @@ impl Sessions {
         }
         let ttl_ms = ms(self.terms.ttl);
         let (scope, connections, lapses_ms) = (None, 1, now_ms);
-        self.remember(
-            &mut table,
-            *id,
-            Remembered {
-                scope,
-                ttl_ms,
-                connections,
-                lapses_ms,
-            },
-        )?;
+        let session = Remembered {
+            scope,
+            ttl_ms,
+            connections,
+            lapses_ms,
+        };
+        self.remember(&mut table, *id, session)?;
         Ok(None)
     }
 
     /// Counts a connection out; after the last one the session lasts its ttl again.
     pub fn leave(&self, id: &SessionId) {
-        if let Some(known) = self.table.lock().get_mut(id) {
-            known.connections -= 1;
+        if let Some(known) = self.table.lock().sessions.get_mut(id) {
+            known.connections = known.connections.saturating_sub(1);
             known.lapses_ms = self.clock.now_ms() + known.ttl_ms;
         }
     }
@@ -161,34 +172,47 @@ impl Sessions {
     pub fn sweep(&self) {
         let now_ms = self.clock.now_ms();
         let mut table = self.table.lock();
-        table.retain(|_, known| known.connections > 0 || known.lapses_ms > now_ms);
-        if table.capacity() > 4 * table.len() + 1_024 {
-            table.shrink_to_fit();
+        let Table { sessions, by_token } = &mut *table;
+        sessions.retain(|id, known| {
+            let stays = known.connections > 0 || known.lapses_ms > now_ms;
+            if !stays && let Some(count) = by_token.get_mut(&id.token()) {
+                *count -= 1;
+            }
+            stays
+        });
+        by_token.retain(|_, count| *count > 0);
+        if sessions.capacity() > 4 * sessions.len() + 1_024 {
+            sessions.shrink_to_fit();
         }
-        self.metrics.sessions.set(table.len() as i64);
+        self.metrics.sessions.set(sessions.len() as i64);
     }
 
     fn remember(&self, table: &mut Table, id: SessionId, session: Remembered) -> Result<(), Refusal> {
-        if table.len() >= self.terms.most {
-            let text = format!("{} sessions are remembered, more are not allowed", self.terms.most);
-            return Err(Refusal::new(Code::LimitSessions, text));
+        let full = |text| Err(Refusal::new(Code::LimitSessions, text));
+        let (most, most_each) = (self.terms.most, self.terms.most_each);
+        if table.sessions.len() >= most {
+            return full(format!("{most} sessions are remembered, more are not allowed"));
         }
-        table.insert(id, session);
-        self.metrics.sessions.set(table.len() as i64);
+        let of_token = table.by_token.entry(id.token()).or_default();
+        if *of_token >= most_each {
+            return full(format!(
+                "{most_each} sessions of this token are remembered, more are not allowed"
+            ));
+        }
+        *of_token += 1;
+        table.sessions.insert(id, session);
+        self.metrics.sessions.set(table.sessions.len() as i64);
         Ok(())
     }
 
     fn sign(&self, token: TokenKey, lapses_ms: u64, remembered: bool) -> SessionId {
         let expires_s = u32::try_from(lapses_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
-        let part = SessionId::unsigned(token, expires_s, rand::random(), remembered);
+        let nonce = self.next_nonce.fetch_add(1, Ordering::Relaxed);
+        let part = SessionId::unsigned(token, expires_s, nonce, remembered);
         let full = self.mac_of(&part).finalize().into_bytes();
         let mut mac = [0; 16];
         mac.copy_from_slice(&full[..16]);
         SessionId::signed(part, mac)
-    }
-
-    fn is_genuine(&self, id: &SessionId) -> bool {
-        self.mac_of(id.signed_part()).verify_truncated_left(id.mac()).is_ok()
     }
 
     fn mac_of(&self, part: &[u8]) -> Hmac<Sha256> {
@@ -211,6 +235,7 @@ mod tests {
             ttl: Duration::from_secs(60),
             ttl_max: Duration::from_secs(600),
             most,
+            most_each: most,
         };
         Sessions::new(mac, terms, 1_700_000_000_000, Arc::default())
     }
@@ -242,7 +267,8 @@ mod tests {
         assert_eq!(code(sessions.enter(&id)), Some(Code::SessionLapsed));
         sessions.sweep();
         assert_eq!(code(sessions.enter(&id)), Some(Code::SessionLapsed));
-        assert!(sessions.table.lock().is_empty());
+        assert!(sessions.table.lock().sessions.is_empty());
+        assert!(sessions.table.lock().by_token.is_empty());
     }
 
     #[test]
@@ -254,7 +280,7 @@ mod tests {
             let mut changed = text.clone();
             changed.replace_range(place..=place, if letter == 'A' { "E" } else { "A" });
             if let Some(changed) = SessionId::parse(&changed) {
-                assert_eq!(code(sessions.enter(&changed)), Some(Code::SessionUnknown), "{place}");
+                assert!(sessions.verify(&changed).is_err(), "{place}");
             }
         }
     }
@@ -272,6 +298,38 @@ mod tests {
         assert_eq!(refusal.code, Code::LimitSessions);
         let after_restart = sessions(1);
         assert_eq!(code(after_restart.enter(&id)), Some(Code::SessionLapsed));
+    }
+
+    #[test]
+    fn ten_thousand_ids_of_one_second_are_ten_thousand_ids() {
+        let sessions = sessions(9);
+        let issue = |_| {
+            sessions
+                .issue(TOKEN, Wishes::default())
+                .expect("issued")
+                .signed_part()
+                .to_vec()
+        };
+        let ids: std::collections::HashSet<Vec<u8>> = (0..10_000).map(issue).collect();
+        assert_eq!(ids.len(), 10_000);
+    }
+
+    #[test]
+    fn one_token_cannot_take_every_place() {
+        let mut sessions = sessions(9);
+        sessions.terms.most_each = 2;
+        let wishes = || Wishes {
+            scope: None,
+            ttl: Some(Duration::from_secs(9)),
+        };
+        assert!(sessions.issue(TOKEN, wishes()).is_ok());
+        assert!(sessions.issue(TOKEN, wishes()).is_ok());
+        let refusal = sessions.issue(TOKEN, wishes()).map(|_| ()).expect_err("full");
+        assert_eq!(refusal.code, Code::LimitSessions);
+        assert!(sessions.issue(TokenKey([8; 8]), wishes()).is_ok());
+        forward(&mut sessions, 10);
+        sessions.sweep();
+        assert!(sessions.issue(TOKEN, wishes()).is_ok(), "lapsed ones make room");
     }
 
     #[test]

@@ -37,8 +37,18 @@ pub fn file(url: &str) -> Result<PathBuf, Fault> {
         .map_err(|error| unusable(url, &error))
 }
 
-/// A writer and a small pool of readers on the same file.
-pub async fn open(url: &str) -> Result<(SqlitePool, SqlitePool), Fault> {
+/// Connections to one file, by what they are for.
+pub struct Pools {
+    /// One, because SQLite has one writer.
+    pub writer: SqlitePool,
+    /// Those who answer requests.
+    pub readers: SqlitePool,
+    /// The one that follows changes.
+    pub follower: SqlitePool,
+}
+
+/// Opens the file, and makes its tables if need be.
+pub async fn open(url: &str) -> Result<Pools, Fault> {
     file(url)?;
     let options = SqliteConnectOptions::from_str(url)?
         .journal_mode(SqliteJournalMode::Wal)
@@ -49,20 +59,35 @@ pub async fn open(url: &str) -> Result<(SqlitePool, SqlitePool), Fault> {
     let writer = pool(1).connect_with(options.clone()).await;
     let writer = writer.map_err(|error| unusable(url, &error))?;
     migrate(&writer).await?;
-    let readers = pool(READERS).connect_lazy_with(options);
-    Ok((writer, readers))
+    let readers = pool(READERS).connect_lazy_with(options.clone());
+    let follower = pool(1).connect_lazy_with(options);
+    Ok(Pools {
+        writer,
+        readers,
+        follower,
+    })
 }
 
 /// Two processes may come upon a fresh file at once. SQLite lets one of them make the tables, the
 /// other finds them made when it looks again.
 async fn migrate(writer: &SqlitePool) -> Result<(), Fault> {
     for _ in 0..MIGRATION_TRIES {
-        if sqlx::migrate!().run(writer).await.is_ok() {
-            return Ok(());
+        match sqlx::migrate!().run(writer).await {
+            Ok(()) => return Ok(()),
+            Err(error) if is_race(&error) => {}
+            Err(error) => return Err(error.into()),
         }
         tokio::time::sleep(MIGRATION_PAUSE).await;
     }
     Ok(sqlx::migrate!().run(writer).await?)
+}
+
+/// Whether another process was faster: its tables are there, or it is writing them.
+fn is_race(error: &sqlx::migrate::MigrateError) -> bool {
+    let text = error.to_string();
+    ["already exists", "locked", "UNIQUE"]
+        .iter()
+        .any(|sign| text.contains(sign))
 }
 
 fn unusable(url: &str, error: &dyn std::error::Error) -> Fault {

@@ -4,7 +4,6 @@
 //! aim at, so comparing it tells no timing.
 
 use crate::catalogue::Ended;
-use crate::domain::error::Code;
 use crate::domain::id::{StreamId, TokenKey};
 use crate::domain::path::Path;
 use crate::domain::stream::Stream;
@@ -30,6 +29,8 @@ pub struct Mirror {
     expiring: BTreeSet<(u64, TokenKey)>,
     streams: HashMap<StreamId, Arc<Stream>, RandomState>,
     by_path: HashMap<Path, StreamId, RandomState>,
+    /// Streams by company.
+    counts: HashMap<Box<str>, usize, RandomState>,
 }
 
 impl Mirror {
@@ -71,6 +72,11 @@ impl Mirror {
         self.streams.len()
     }
 
+    /// How many streams a company has.
+    pub fn stream_count_of(&self, company: &str) -> usize {
+        self.counts.get(company).copied().unwrap_or(0)
+    }
+
     /// Puts a token in place of what was known of it.
     pub fn put_token(&mut self, key: TokenKey, hashed: Option<Hashed>) {
         let mut used_ms = 0;
@@ -93,22 +99,26 @@ impl Mirror {
 
     /// Puts a stream in place of what was known of it.
     pub fn put_stream(&mut self, id: StreamId, stream: Option<Stream>) {
-        if let Some(old) = self.streams.remove(&id)
-            && self.by_path.get(&old.path) == Some(&id)
-        {
-            self.by_path.remove(&old.path);
+        if let Some(old) = self.streams.remove(&id) {
+            if self.by_path.get(&old.path) == Some(&id) {
+                self.by_path.remove(&old.path);
+            }
+            if let Some(count) = self.counts.get_mut(old.path.company()) {
+                *count -= 1;
+            }
         }
         if let Some(stream) = stream {
+            *self.counts.entry(stream.path.company().into()).or_default() += 1;
             self.by_path.insert(stream.path.clone(), id);
             self.streams.insert(id, Arc::new(stream));
         }
     }
 
     /// Tokens whose time has come since the last call.
-    pub fn take_expired(&mut self, now_ms: u64) -> Vec<(TokenKey, Code)> {
+    pub fn take_expired(&mut self, now_ms: u64) -> Vec<TokenKey> {
         let later = self.expiring.split_off(&(now_ms + 1, TokenKey([0; 8])));
         let expired = std::mem::replace(&mut self.expiring, later);
-        expired.into_iter().map(|(_, key)| (key, Code::TokenExpired)).collect()
+        expired.into_iter().map(|(_, key)| key).collect()
     }
 
     /// Takes over when tokens were used, which `before` may know better than the database.
@@ -134,7 +144,7 @@ impl Mirror {
         let tokens = before.tokens.keys().filter(|key| !good(key));
         let streams = before.streams.keys().filter(|id| !self.streams.contains_key(id));
         Ended {
-            tokens: tokens.map(|key| (*key, Code::TokenRevoked)).collect(),
+            tokens: tokens.copied().collect(),
             streams: streams.copied().collect(),
         }
     }

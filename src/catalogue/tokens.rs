@@ -17,6 +17,9 @@ use sqlx::{Row, SqliteConnection};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+/// A transaction that reads before it writes must be the writer from the start, or it can be told
+/// at its first write that what it read is old.
+const AT_ONCE: &str = "begin immediate";
 /// Characters of a secret, as the service whose protocol this is had them (sample on rest.octave.dev).
 const SECRET_CHARS: usize = 32;
 
@@ -39,12 +42,15 @@ pub struct NewToken {
 }
 
 impl Catalogue {
-    /// Whether there is no company yet.
-    pub async fn is_empty(&self) -> Result<bool, Fault> {
-        let count: i64 = sqlx::query_scalar("select count(*) from company")
+    /// Whether nobody has used this database: no token, and no company but perhaps `demo`, left by
+    /// a first start that did not come to its end.
+    pub async fn is_fresh(&self, demo: &CompanyName) -> Result<bool, Fault> {
+        let used = "select (select count(*) from token) + (select count(*) from company where name <> $1)";
+        let used: i64 = sqlx::query_scalar(used)
+            .bind(demo.as_str())
             .fetch_one(&self.readers)
             .await?;
-        Ok(count == 0)
+        Ok(used == 0)
     }
 
     /// Adds a company; refused with `company.exists`.
@@ -64,7 +70,7 @@ impl Catalogue {
         let company_id = self.company_id(company).await?;
         let taken = Refusal::new(Code::UserExists, format!("there is a user {name} in {company} already"));
         let identity = IdentityId::random();
-        let mut transaction = self.writer.begin().await?;
+        let mut transaction = self.writer.begin_with(AT_ONCE).await?;
         let user_id = sqlx::query("insert into user (company_id, name, identity, created_ms) values ($1, $2, $3, $4)")
             .bind(company_id)
             .bind(name.as_str())
@@ -84,7 +90,7 @@ impl Catalogue {
     /// Gives a user a new master token and revokes the old one.
     pub async fn rotate_user(&self, company: &CompanyName, name: &UserName) -> Result<Issued, Error> {
         let company_id = self.company_id(company).await?;
-        let mut transaction = self.writer.begin().await?;
+        let mut transaction = self.writer.begin_with(AT_ONCE).await?;
         let user = sqlx::query("select user_id, identity from user where company_id = $1 and name = $2")
             .bind(company_id)
             .bind(name.as_str())
@@ -179,7 +185,7 @@ impl Catalogue {
     }
 
     pub(super) async fn store_used(&self, used: &[(TokenKey, u64)]) -> Result<(), Fault> {
-        let mut transaction = self.writer.begin().await?;
+        let mut transaction = self.writer.begin_with(AT_ONCE).await?;
         for (key, used_ms) in used {
             sqlx::query("update token set used_ms = max(coalesce(used_ms, 0), $1) where token_key = $2")
                 .bind(*used_ms as i64)

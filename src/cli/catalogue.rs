@@ -4,7 +4,7 @@
 use crate::catalogue::{Catalogue, Issued, NewStream, NewToken, StreamPage, now_ms};
 use crate::cli::{Output, malformed};
 use crate::config::Config;
-use crate::domain::error::{Code, Error, Refusal};
+use crate::domain::error::Error;
 use crate::domain::id::{SYSTEM, TokenKey};
 use crate::domain::path::{CompanyName, Path, UserName};
 use crate::domain::scope::{Scope, ScopeJson, Verb};
@@ -211,12 +211,9 @@ impl StreamCommand {
                 description,
             } => {
                 let path = Path::parse(&path)?;
-                let most = config.limits.max_capacity;
-                let capacity = capacity.unwrap_or_else(|| DEFAULT_CAPACITY.min(most));
-                if capacity > most {
-                    let text = format!("a stream's capacity is at most {most}");
-                    return Err(Refusal::new(Code::LimitCapacity, text).into());
-                }
+                let capacity = capacity.unwrap_or_else(|| DEFAULT_CAPACITY.min(config.limits.max_capacity));
+                config.limits.check_capacity(capacity)?;
+                config.limits.check_text("a description", &description)?;
                 let new = NewStream {
                     path,
                     description,

@@ -90,7 +90,8 @@ impl Account {
     async fn post(&self, path: &Path, address: &str, body: String) -> Result<Box<RawValue>, Error> {
         let token = self.token.as_deref().filter(|token| !token.is_empty());
         let token = token.ok_or_else(|| malformed("STREAMGATE_TOKEN is not set: whose token is to be used?"))?;
-        let company = self.company.as_deref().unwrap_or(path.company());
+        let company = self.company.as_deref().filter(|company| !company.is_empty());
+        let company = company.unwrap_or(path.company());
         let url = format!("{}{address}", self.base()?);
         let mut request = Client::default()
             .post(&url)
@@ -219,9 +220,12 @@ fn show(frame: &Bytes, as_json: bool) -> Result<bool, Error> {
         }
         Incoming { head: Some(head), .. } if !head.ok => Err(head.refusal()),
         Incoming { head: Some(head), .. } => {
-            // An acknowledgement says what everybody knows; a notice says what was lost.
-            let told = head.messages.iter().filter(|message| *message != PROCESSED);
-            told.for_each(|message| complain(std::slice::from_ref(message), None));
+            // The acknowledgement is the sign to start publishing; a notice says what was lost.
+            let told = head.messages.iter().map(|message| match message.as_str() {
+                PROCESSED => "subscribed".to_owned(),
+                notice => notice.to_owned(),
+            });
+            complain(&told.collect::<Vec<_>>(), None);
             Ok(false)
         }
         _ => Ok(false),

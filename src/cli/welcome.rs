@@ -14,7 +14,8 @@ pub fn screen(address: SocketAddr, demo: &Demo) -> String {
     } = demo;
     let key = format!("-H 'X-Auth-User: {user}' -H 'X-Auth-Token: {token}'");
     let open = format!("curl -sS -X POST http://{host}/session -H 'X-Auth-Company: {company}' {key}");
-    let program = std::env::current_exe().map_or_else(|_| "streamgate".to_owned(), |path| path.display().to_string());
+    let program = std::env::current_exe();
+    let program = program.map_or_else(|_| "streamgate".to_owned(), |path| quoted(&path.to_string_lossy()));
     format!(
         r#"
   Streamgate listens on http://{host}
@@ -50,6 +51,15 @@ STREAMGATE_URL=http://{host} STREAMGATE_COMPANY={company} STREAMGATE_USER={user}
   The token is lost? {program} user rotate {company} {user}
 "#
     )
+}
+
+/// As a shell takes it, with quotes only where they are needed.
+fn quoted(path: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if path.chars().all(is_plain) {
+        return path.to_owned();
+    }
+    format!("'{}'", path.replace('\'', "'\\''"))
 }
 
 /// What later starts say.

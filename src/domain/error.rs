@@ -62,6 +62,7 @@ catalogue! {
     NameMalformed = "name.malformed", 400, None, false, "Use another name; the text says what it may hold.";
     PathMalformed = "path.malformed", 400, None, false, "A path is /<company>/<segment>…, at most 128 characters.";
     BodyMalformed = "body.malformed", 400, None, false, "Correct the body; the text says where it stops being right.";
+    BodyEncoding = "body.encoding", 415, None, false, "Send the body as it is, without Content-Encoding.";
     EventMalformed = "event.malformed", 400, None, false, "An event is {\"elems\":{…}}, optionally with \"hash\" and \"path\".";
     QueryMalformed = "query.malformed", 400, None, false, "Correct the query parameter that the text names.";
     FrameMalformed = "frame.malformed", 400, None, false, "Send one JSON object a text frame.";
@@ -76,10 +77,12 @@ catalogue! {
     LimitBatch = "limit.batch", 413, None, false, "Send fewer events at once, or raise STREAMGATE_MAX_BATCH_EVENTS.";
     LimitDepth = "limit.depth", 400, None, false, "Nest less deeply, or raise STREAMGATE_MAX_JSON_DEPTH.";
     LimitCapacity = "limit.capacity", 400, None, false, "Ask for less, or raise STREAMGATE_MAX_CAPACITY.";
+    LimitStreams = "limit.streams", 429, None, false, "Delete streams, or raise STREAMGATE_MAX_STREAMS.";
+    LimitText = "limit.text", 400, None, false, "Use a shorter text, or raise STREAMGATE_MAX_TEXT_BYTES.";
     LimitPatterns = "limit.patterns", 400, None, false, "Use fewer patterns, or raise STREAMGATE_MAX_PATTERNS.";
     LimitSubscriptions = "limit.subscriptions", 429, None, true, "Unsubscribe from something, or raise STREAMGATE_MAX_SUBSCRIPTIONS.";
     LimitConnections = "limit.connections", 429, None, true, "Close connections or try later, or raise STREAMGATE_MAX_CONNECTIONS or STREAMGATE_MAX_COMPANY_CONNECTIONS.";
-    LimitSessions = "limit.sessions", 429, None, true, "Let sessions lapse, or raise STREAMGATE_MAX_SESSIONS.";
+    LimitSessions = "limit.sessions", 429, None, true, "Let sessions lapse, or raise STREAMGATE_MAX_SESSIONS or STREAMGATE_MAX_TOKEN_SESSIONS.";
     RequestTimeout = "request.timeout", 408, None, true, "Send the request's body without long pauses.";
     ServerStopping = "server.stopping", 503, Some(1001), true, "Connect again in a moment.";
     ServerFault = "server.fault", 500, Some(1011), true, "Nothing to mend on your side; the server's log has the cause.";

@@ -2,6 +2,7 @@
 //!
 //! Invariant: what a stranger can make grow is bounded by one of these, and hitting it is told.
 
+use crate::domain::error::{Code, Refusal};
 use clap::Args;
 
 /// The bounds in force.
@@ -32,11 +33,20 @@ pub struct Limits {
     #[arg(long, env = "STREAMGATE_MAX_CONNECTIONS", default_value_t = 100_000, value_parser = at_least_1)]
     pub max_connections: usize,
     /// Most sockets one company may have open at once.
-    #[arg(long, env = "STREAMGATE_MAX_COMPANY_CONNECTIONS", default_value_t = 100_000, value_parser = at_least_1)]
+    #[arg(long, env = "STREAMGATE_MAX_COMPANY_CONNECTIONS", default_value_t = 50_000, value_parser = at_least_1)]
     pub max_company_connections: usize,
     /// Most sessions remembered at once: those with a socket, lately closed, narrowed or with their own ttl.
     #[arg(long, env = "STREAMGATE_MAX_SESSIONS", default_value_t = 200_000, value_parser = at_least_1)]
     pub max_sessions: usize,
+    /// Most of those that may be one token's.
+    #[arg(long, env = "STREAMGATE_MAX_TOKEN_SESSIONS", default_value_t = 50_000, value_parser = at_least_1)]
+    pub max_token_sessions: usize,
+    /// Most streams one company may have.
+    #[arg(long, env = "STREAMGATE_MAX_STREAMS", default_value_t = 200_000, value_parser = at_least_1)]
+    pub max_streams: usize,
+    /// Longest description of a stream and longest hash of an event, in bytes.
+    #[arg(long, env = "STREAMGATE_MAX_TEXT_BYTES", default_value_t = 1_024, value_parser = at_least_1)]
+    pub max_text_bytes: usize,
     /// Bytes that may wait to be written to one socket before its subscriptions fall behind.
     #[arg(long, env = "STREAMGATE_MAX_OUTBOX_BYTES", default_value_t = 1_048_576, value_parser = at_least_1)]
     pub max_outbox_bytes: usize,
@@ -46,6 +56,30 @@ pub struct Limits {
     /// Bytes of events kept in memory, all streams together; the oldest go first.
     #[arg(long, env = "STREAMGATE_MAX_LOG_BYTES", default_value_t = 268_435_456, value_parser = at_least_1)]
     pub max_log_bytes: usize,
+}
+
+impl Limits {
+    /// Refused with `limit.capacity`.
+    pub fn check_capacity(&self, capacity: u64) -> Result<(), Refusal> {
+        let most = self.max_capacity;
+        if capacity > most {
+            let text = format!("a stream's capacity is at most {most}");
+            return Err(Refusal::new(Code::LimitCapacity, text));
+        }
+        Ok(())
+    }
+
+    /// Refused with `limit.text`; `what` has a plural verb after it in mind: "a description".
+    pub fn check_text(&self, what: &str, text: &str) -> Result<(), Refusal> {
+        let most = self.max_text_bytes;
+        if text.len() > most {
+            return Err(Refusal::new(
+                Code::LimitText,
+                format!("{what} has at most {most} bytes"),
+            ));
+        }
+        Ok(())
+    }
 }
 
 fn at_least_1(text: &str) -> Result<usize, String> {

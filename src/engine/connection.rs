@@ -9,6 +9,7 @@ use crate::engine::outbox::Outbox;
 use crate::engine::pulse::{Moment, Vitals};
 use bytes::{Bytes, BytesMut};
 use slotmap::new_key_type;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 new_key_type! {
@@ -41,8 +42,10 @@ pub struct Connection<P> {
     pub(super) dialect: &'static Dialect,
     /// Sorted by stream.
     pub(super) subscriptions: Vec<(StreamId, u32)>,
-    /// How many subscriptions catch up.
-    pub(super) behind: u32,
+    /// Subscriptions that catch up, the next one first.
+    pub(super) behind: VecDeque<(StreamId, u32)>,
+    /// Whether it stands in the shard's queue for pages of the log.
+    pub(super) waiting: bool,
     pub(super) dirty: bool,
 }
 
@@ -60,7 +63,8 @@ impl<P> Connection<P> {
             closing: false,
             dialect,
             subscriptions: Vec::new(),
-            behind: 0,
+            behind: VecDeque::new(),
+            waiting: false,
             dirty: false,
         }
     }
@@ -68,6 +72,14 @@ impl<P> Connection<P> {
     /// Where a stream stands, or would stand, among the subscriptions.
     pub(super) fn find(&self, stream: &StreamId) -> Result<usize, usize> {
         self.subscriptions.binary_search_by_key(stream, |(stream, _)| *stream)
+    }
+
+    /// Joins the queue for pages of the log, once, if a subscription is behind.
+    pub(super) fn queue(&mut self, key: ConnectionKey, reads: &mut VecDeque<ConnectionKey>) {
+        if !self.waiting && !self.behind.is_empty() {
+            self.waiting = true;
+            reads.push_back(key);
+        }
     }
 
     /// Notes that there is something to write, once.

@@ -13,6 +13,8 @@ pub struct Outbox {
     front: Bytes,
     rest: VecDeque<Bytes>,
     bytes: usize,
+    /// Some of the first chunk has left, so the rest of it must.
+    begun: bool,
 }
 
 /// Whether a push was taken.
@@ -44,6 +46,15 @@ impl Outbox {
         }
     }
 
+    /// Drops what has not begun to leave.
+    pub fn forget(&mut self) {
+        self.rest = VecDeque::new();
+        if !self.begun {
+            self.front = Bytes::new();
+        }
+        self.bytes = self.front.len();
+    }
+
     /// How many bytes wait.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -68,9 +79,11 @@ impl Outbox {
     /// Takes away the first `count` bytes, which have been written.
     pub fn wrote(&mut self, mut count: usize) {
         self.bytes -= count;
+        self.begun |= count > 0;
         while count >= self.front.len() && !self.front.is_empty() {
             count -= self.front.len();
             self.front = self.rest.pop_front().unwrap_or_default();
+            self.begun = count > 0;
         }
         self.front.advance(count);
         if self.bytes == 0 {
@@ -100,6 +113,20 @@ mod tests {
         assert_eq!(outbox.push(Bytes::from_static(b"x"), 4), Verdict::Full);
         outbox.push_reply(Bytes::from_static(b"!"));
         assert_eq!(waiting(&outbox), b"longer than the limit!");
+    }
+
+    #[test]
+    fn what_has_begun_to_leave_is_not_forgotten() {
+        let mut outbox = Outbox::default();
+        outbox.push_reply(Bytes::from_static(b"abc"));
+        outbox.push_reply(Bytes::from_static(b"def"));
+        outbox.wrote(1);
+        outbox.forget();
+        assert_eq!(waiting(&outbox), b"bc");
+        outbox.wrote(2);
+        outbox.push_reply(Bytes::from_static(b"ghi"));
+        outbox.forget();
+        assert!(outbox.is_empty());
     }
 
     proptest! {

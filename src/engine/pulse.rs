@@ -52,7 +52,7 @@ impl<K: Copy> Pulse<K> {
 
     /// How often to ask [`Pulse::due`].
     pub fn interval(&self) -> Duration {
-        Duration::from_millis(self.look_ms)
+        Duration::from_millis((self.look_ms / 4).max(1))
     }
 
     /// Looks at `key` from now on.

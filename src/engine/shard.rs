@@ -46,8 +46,8 @@ pub struct Shard<P> {
     index: Index,
     /// Connections with something new to write.
     dirty: Vec<ConnectionKey>,
-    /// Subscriptions that want a page of the log.
-    reads: VecDeque<(StreamId, u32)>,
+    /// Connections with a subscription that wants a page of the log, each once.
+    reads: VecDeque<ConnectionKey>,
     outbox_limit: usize,
     counts: Counts,
 }
@@ -82,7 +82,7 @@ impl<P> Shard<P> {
         let Some(connection) = self.connections.get_mut(key) else {
             return Vec::new();
         };
-        connection.behind = 0;
+        connection.behind = VecDeque::new();
         let subscriptions = std::mem::take(&mut connection.subscriptions).into_iter();
         let last = subscriptions.filter(|(stream, slot)| self.index.remove(stream, *slot));
         last.map(|(stream, _)| stream).collect()
@@ -149,7 +149,7 @@ impl<P> Shard<P> {
         if let Some(subscriber) = self.index.get_mut(stream, slot)
             && subscriber.subscription.state() == State::CatchingUp
         {
-            connection.behind -= 1;
+            connection.behind.retain(|behind| *behind != (*stream, slot));
         }
         self.index.remove(stream, slot)
     }
@@ -206,13 +206,20 @@ impl<P> Shard<P> {
             };
             match subscriber.subscription.on_run(first, last) {
                 Step::Skip => continue,
-                Step::Push if connection.closing => continue,
-                Step::Push => {
+                Step::PushFrom(_) if connection.closing => continue,
+                Step::PushFrom(from) => {
                     let dialect = connection.dialect;
-                    let bytes = joined[dialect.wire as usize].get_or_insert_with(|| join(run, dialect));
-                    if connection.outbox.push(bytes.clone(), self.outbox_limit) == Verdict::Taken {
+                    let seen = run.partition_point(|event| event.offset < from);
+                    let bytes = match seen {
+                        0 => joined[dialect.wire as usize]
+                            .get_or_insert_with(|| join(run, dialect))
+                            .clone(),
+                        // Somebody subscribed while these were on their way.
+                        seen => join(&run[seen..], dialect),
+                    };
+                    if connection.outbox.push(bytes, self.outbox_limit) == Verdict::Taken {
                         subscriber.subscription.advance(last);
-                        self.counts.delivered += run.len() as u64;
+                        self.counts.delivered += (run.len() - seen) as u64;
                         connection.mark(subscriber.connection, &mut self.dirty);
                         continue;
                     }
@@ -220,9 +227,9 @@ impl<P> Shard<P> {
                 }
                 Step::Behind => {}
             }
-            connection.behind += 1;
             self.counts.fell_behind += 1;
-            self.reads.push_back((stream, slot));
+            connection.behind.push_back((stream, slot));
+            connection.queue(subscriber.connection, &mut self.reads);
         }
     }
 
@@ -234,22 +241,28 @@ impl<P> Shard<P> {
             };
             if subscriber.subscription.state() == State::Live {
                 subscriber.subscription.fall_behind();
-                connection.behind += 1;
-                self.reads.push_back((stream, slot));
+                connection.behind.push_back((stream, slot));
+                connection.queue(subscriber.connection, &mut self.reads);
             }
         }
     }
 
-    /// The next page of the log that somebody has room for.
+    /// The next page of the log that somebody has room for. Whoever has none asks again when its
+    /// outbox is empty; whoever wants more stands at the end of the queue.
     pub fn next_read(&mut self) -> Option<Read> {
-        while let Some((stream, slot)) = self.reads.pop_front() {
-            let Some(subscriber) = self.index.get_mut(&stream, slot) else {
+        while let Some(key) = self.reads.pop_front() {
+            let Some(connection) = self.connections.get_mut(key) else {
                 continue;
             };
-            let connection = self.connections.get(subscriber.connection);
-            let has_room = connection
-                .is_some_and(|connection| !connection.closing && connection.outbox.bytes() <= self.outbox_limit / 2);
-            if has_room && subscriber.subscription.state() == State::CatchingUp {
+            connection.waiting = false;
+            if connection.closing || connection.outbox.bytes() > self.outbox_limit / 2 {
+                continue;
+            }
+            let Some((stream, slot)) = connection.behind.pop_front() else {
+                continue;
+            };
+            connection.queue(key, &mut self.reads);
+            if let Some(subscriber) = self.index.get_mut(&stream, slot) {
                 let after = subscriber.subscription.cursor();
                 return Some(Read { stream, after, slot });
             }
@@ -297,10 +310,9 @@ impl<P> Shard<P> {
         }
         connection.mark(key, &mut self.dirty);
         subscription.caught_up_to(page.head);
-        if subscription.state() == State::Live {
-            connection.behind -= 1;
-        } else {
-            self.reads.push_back((read.stream, read.slot));
+        if subscription.state() == State::CatchingUp {
+            connection.behind.push_back((read.stream, read.slot));
+            connection.queue(key, &mut self.reads);
         }
     }
 
@@ -317,18 +329,18 @@ impl<P> Shard<P> {
 
     /// The first `count` waiting bytes of a connection were written.
     ///
-    /// Once all are, its subscriptions that are behind get their turn; returns whether any are.
+    /// Once all are, its subscriptions that are behind get their turn; returns whether they wait
+    /// for it.
     pub fn wrote(&mut self, key: ConnectionKey, count: usize) -> bool {
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
         connection.outbox.wrote(count);
         self.counts.written += count as u64;
-        if !connection.outbox.is_empty() || connection.behind == 0 {
-            return false;
+        if connection.outbox.is_empty() {
+            connection.queue(key, &mut self.reads);
         }
-        self.reads.extend(&connection.subscriptions);
-        true
+        connection.waiting
     }
 
     /// What was counted since the last call.

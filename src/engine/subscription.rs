@@ -26,8 +26,8 @@ pub enum State {
 /// What to do with a run of live events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// They follow: push them, then [`Subscription::advance`].
-    Push,
+    /// They follow from this place on: push those, then [`Subscription::advance`].
+    PushFrom(Offset),
     /// They are old, or the log will bring them: do nothing.
     Skip,
     /// Something lies between: the subscription catches up from now on.
@@ -56,8 +56,9 @@ impl Subscription {
         if self.state == State::CatchingUp || last <= self.cursor {
             return Step::Skip;
         }
-        if first == self.cursor.next() {
-            return Step::Push;
+        let next = self.cursor.next();
+        if first <= next {
+            return Step::PushFrom(next);
         }
         self.state = State::CatchingUp;
         Step::Behind
@@ -101,9 +102,10 @@ mod tests {
     #[test]
     fn what_follows_is_pushed_and_what_was_seen_is_not() {
         let mut subscription = Subscription::live(Offset(5));
-        assert_eq!(subscription.on_run(Offset(6), Offset(8)), Step::Push);
+        assert_eq!(subscription.on_run(Offset(6), Offset(8)), Step::PushFrom(Offset(6)));
         subscription.advance(Offset(8));
         assert_eq!(subscription.on_run(Offset(7), Offset(8)), Step::Skip);
+        assert_eq!(subscription.on_run(Offset(7), Offset(9)), Step::PushFrom(Offset(9)));
         assert_eq!(subscription.on_run(Offset(10), Offset(10)), Step::Behind);
         assert_eq!(subscription.on_run(Offset(9), Offset(9)), Step::Skip);
         assert_eq!(subscription.state(), State::CatchingUp);
@@ -133,11 +135,11 @@ mod tests {
                 let last = first + more;
                 head = head.max(last);
                 match subscription.on_run(Offset(first), Offset(last)) {
-                    Step::Push if room => {
-                        passed.extend(first..=last);
+                    Step::PushFrom(from) if room => {
+                        passed.extend(from.0..=last);
                         subscription.advance(Offset(last));
                     }
-                    Step::Push => subscription.fall_behind(),
+                    Step::PushFrom(_) => subscription.fall_behind(),
                     Step::Skip | Step::Behind => {}
                 }
                 if subscription.state() == State::CatchingUp && room {

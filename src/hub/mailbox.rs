@@ -2,7 +2,6 @@
 //!
 //! Invariant: bounded; events that find no room are not kept, but that some were missed is.
 
-use crate::domain::error::Code;
 use crate::domain::event::Event;
 use crate::domain::id::{StreamId, TokenKey};
 use parking_lot::Mutex;
@@ -12,8 +11,8 @@ use tokio::sync::Notify;
 /// What a worker is told besides events.
 #[derive(Clone, Debug)]
 pub enum Notice {
-    /// A token is no longer good; its connections end with this code.
-    TokenEnded(TokenKey, Code),
+    /// A token is no longer good; its connections end.
+    TokenEnded(TokenKey),
     /// A stream is no more.
     StreamGone(StreamId),
     /// The server stops; all connections end.

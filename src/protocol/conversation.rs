@@ -8,11 +8,12 @@ use crate::domain::error::{Code, Refusal};
 use crate::engine::connection::{ConnectionKey, Dialect};
 use crate::protocol::frame;
 use crate::protocol::inbound::{Arrival, Inbound};
-use crate::protocol::line::{Line, Ready};
+use crate::protocol::line::{Ending, Line, Ready};
 use crate::protocol::pump::{self, Desk};
 use bytes::{Bytes, BytesMut};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -49,27 +50,16 @@ pub struct Conversation {
     line: Rc<Line>,
     speech: &'static Speech,
     inbound: RefCell<Inbound>,
-    ending: Cell<Ending>,
+    peer: Option<SocketAddr>,
     opened: Instant,
-}
-
-/// How a connection came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    /// We said goodbye first, or the line was broken off.
-    Ours,
-    /// The peer said goodbye.
-    Peer,
-    /// The peer went without a word.
-    Lost,
-    /// The peer broke the rules.
-    Refused(Code),
 }
 
 /// What an upgrade hands over.
 pub struct Opening {
     /// The connected socket.
     pub line: Line,
+    /// Where it is connected to.
+    pub peer: Option<SocketAddr>,
     /// The protocol to be spoken.
     pub speech: &'static Speech,
     /// What the peer sent already.
@@ -97,7 +87,7 @@ impl Conversation {
             line,
             speech: opening.speech,
             inbound: RefCell::new(inbound),
-            ending: Cell::new(Ending::Ours),
+            peer: opening.peer,
             opened: Instant::now(),
         };
         actix_rt::spawn(conversation.run());
@@ -165,7 +155,7 @@ impl Conversation {
     fn read_into(&self, mut buffer: BytesMut) -> (bool, BytesMut) {
         buffer.reserve(READ_BYTES);
         match self.line.read(&mut buffer) {
-            Ok(0) => self.end(Ending::Lost),
+            Ok(0) => self.lose(),
             Ok(_) => {
                 self.heard();
                 let rest = self.take(buffer);
@@ -176,7 +166,7 @@ impl Conversation {
                     self.inbound.borrow_mut().partial = std::mem::take(&mut buffer);
                 }
             }
-            Err(_) => self.end(Ending::Lost),
+            Err(_) => self.lose(),
         }
         (false, buffer)
     }
@@ -224,7 +214,7 @@ impl Conversation {
                 self.refuse(&Refusal::new(Code::FrameBinary, text));
             }
             Arrival::Close(reason) => {
-                self.ending.set(Ending::Peer);
+                self.line.end(Ending::Peer);
                 let frame = frame::close_back(reason.as_ref());
                 self.desk.shard.borrow_mut().say_goodbye(self.key, frame);
             }
@@ -233,16 +223,15 @@ impl Conversation {
 
     fn refuse(&self, refusal: &Refusal) {
         self.seat.broker().metrics().count_refusal(refusal.code);
-        self.ending.set(Ending::Refused(refusal.code));
+        self.line.end(Ending::Refused(refusal.code));
         let frame = frame::close_for(refusal);
         self.desk.shard.borrow_mut().say_goodbye(self.key, frame);
     }
 
-    fn end(&self, ending: Ending) {
-        self.ending.set(ending);
+    fn lose(&self) {
         // The peer may have finished speaking and still listen for its answers.
         pump::flush(&self.desk, self.key);
-        self.line.break_off();
+        self.line.break_off(Ending::Lost);
     }
 
     /// Writes what is left, says that this was all, and waits a little for the peer to agree, so
@@ -288,7 +277,8 @@ impl Conversation {
             target: "streamgate::access",
             company = %token.company,
             token = %token.key,
-            reason = ?self.ending.get(),
+            peer = self.peer.map(tracing::field::display),
+            reason = self.line.ending(),
             seconds = self.opened.elapsed().as_secs(),
             sent_bytes = self.line.sent_bytes(),
             "connection closed"

@@ -6,7 +6,8 @@
 use crate::broker::Broker;
 use crate::domain::error::{Code, Refusal};
 use crate::domain::token::Access;
-use actix_web::http::header::HeaderMap;
+use actix_web::HttpRequest;
+use actix_web::http::header::{CONTENT_ENCODING, HeaderMap};
 use actix_web::web::{self, Bytes};
 use std::time::Duration;
 
@@ -29,8 +30,14 @@ pub fn asker(broker: &Broker, headers: &HeaderMap, company: Option<&str>) -> Res
 }
 
 /// The whole body, however it calls itself: `curl -d` names no JSON, and the clients that we
-/// serve do not either. Refused with `limit.body`, `body.malformed` or `request.timeout`.
-pub async fn body(broker: &Broker, payload: web::Payload) -> Result<Bytes, Refusal> {
+/// serve do not either. Refused with `limit.body`, `body.malformed`, `body.encoding`
+/// or `request.timeout`.
+pub async fn body(broker: &Broker, request: &HttpRequest, payload: web::Payload) -> Result<Bytes, Refusal> {
+    let coding = request.headers().get(CONTENT_ENCODING);
+    if coding.is_some_and(|coding| coding != "identity") {
+        let text = "this version does not know compressed bodies yet";
+        return Err(Refusal::new(Code::BodyEncoding, text));
+    }
     let most = broker.limits().max_body_bytes;
     match tokio::time::timeout(BODY_TIME, payload.to_bytes_limited(most)).await {
         Ok(Ok(Ok(bytes))) => Ok(bytes),

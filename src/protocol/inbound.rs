@@ -11,9 +11,6 @@ use actix_ws::{CloseReason, Item, ProtocolError};
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
-/// The most a frame's header takes, mask included.
-const HEADER_BYTES: usize = 14;
-
 /// The reading half of a connection.
 pub struct Inbound {
     codec: Codec,
@@ -142,11 +139,6 @@ fn announced(buffer: &[u8]) -> u64 {
         Some(short) => u64::from(short),
         None => 0,
     }
-}
-
-/// How much of a frame may wait for its end: one of `max_bytes` with its header.
-pub const fn partial_bytes(max_bytes: usize) -> usize {
-    max_bytes + HEADER_BYTES
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! The only file that touches a socket. Both sides are on one thread. Invariant: after a write
 //! that would block nothing is written until the socket says it can be.
 
+use crate::domain::error::Code;
 use crate::engine::outbox::Outbox;
 use bytes::BytesMut;
 use socket2::SockRef;
@@ -22,7 +23,33 @@ pub struct Line {
     blocked: Cell<bool>,
     broken: Cell<bool>,
     sent_bytes: Cell<u64>,
+    ending: Cell<Option<Ending>>,
     waker: RefCell<Option<Waker>>,
+}
+
+/// How a connection came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The peer said goodbye.
+    Peer,
+    /// The peer went without a word.
+    Lost,
+    /// The peer gave no sign of life.
+    Dead,
+    /// We ended it, and this is why.
+    Refused(Code),
+}
+
+impl Ending {
+    /// The word in the log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Ending::Peer => "peer closed",
+            Ending::Lost => "peer lost",
+            Ending::Dead => "peer dead",
+            Ending::Refused(code) => code.entry().code,
+        }
+    }
 }
 
 /// Why a task waiting on a line goes on.
@@ -44,6 +71,7 @@ impl Line {
             blocked: Cell::new(false),
             broken: Cell::new(false),
             sent_bytes: Cell::new(0),
+            ending: Cell::new(None),
             waker: RefCell::default(),
         }
     }
@@ -71,7 +99,7 @@ impl Line {
                 0
             }
             Err(_) => {
-                self.break_off();
+                self.break_off(Ending::Lost);
                 0
             }
         }
@@ -83,9 +111,20 @@ impl Line {
     }
 
     /// Nothing can be written or read any more.
-    pub fn break_off(&self) {
+    pub fn break_off(&self, ending: Ending) {
+        self.end(ending);
         self.broken.set(true);
         self.wake();
+    }
+
+    /// Notes how it came to its end; the first reason is the reason.
+    pub fn end(&self, ending: Ending) {
+        self.ending.set(self.ending.get().or(Some(ending)));
+    }
+
+    /// How it came to its end, in a word.
+    pub fn ending(&self) -> &'static str {
+        self.ending.get().map_or("server stopped", Ending::word)
     }
 
     /// Whether it was broken off.

@@ -12,7 +12,7 @@ use crate::engine::pulse::Finding;
 use crate::hub::mailbox::{Notice, Post};
 use crate::hub::worker::Worker;
 use crate::protocol::frame;
-use crate::protocol::line::Line;
+use crate::protocol::line::{Ending, Line};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -66,6 +66,8 @@ pub async fn run(desk: Rc<Desk>, broker: Arc<Broker>, hold_off: Duration) {
         if took >= LIGHT && !hold_off.is_zero() && desk.mailbox.has_events() {
             tokio::time::sleep(took.min(hold_off)).await;
         }
+        // However busy it is, the worker's other tasks get their turn.
+        tokio::task::yield_now().await;
     }
 }
 
@@ -130,7 +132,7 @@ pub fn flush_again(desk: &Desk, key: ConnectionKey) {
     flush(desk, key);
 }
 
-/// Pings the silent and breaks off the dead.
+/// Pings the silent, breaks off the dead, and dismisses whoever's token has ended unheard of.
 fn look_around(desk: &Desk, broker: &Broker) {
     let now = desk.now();
     loop {
@@ -141,6 +143,7 @@ fn look_around(desk: &Desk, broker: &Broker) {
         let Some(connection) = shard.get_mut(key) else {
             continue;
         };
+        let token = connection.token;
         match desk.pulse.borrow().judge(connection.vitals, now) {
             Finding::Fine => {}
             Finding::Silent => {
@@ -149,11 +152,14 @@ fn look_around(desk: &Desk, broker: &Broker) {
             }
             Finding::Dead => {
                 broker.metrics().peers_dead.inc();
-                connection.port.break_off();
+                connection.port.break_off(Ending::Dead);
                 continue;
             }
         }
         drop(shard);
+        if let Err(refusal) = broker.check_token(token) {
+            dismiss(desk, broker, &refusal, &[key]);
+        }
         desk.pulse.borrow_mut().watch(key, now);
     }
 }
@@ -161,30 +167,43 @@ fn look_around(desk: &Desk, broker: &Broker) {
 fn obey(desk: &Desk, broker: &Broker, notice: &Notice) {
     match notice {
         Notice::StreamGone(stream) => broker.end_stream(desk, stream),
-        Notice::TokenEnded(token, code) => {
-            let text = match code {
-                Code::TokenExpired => "the token has expired",
-                _ => "the token was revoked",
-            };
-            let refusal = Refusal::new(*code, text);
-            dismiss(desk, &refusal, |of| of == *token);
+        Notice::TokenEnded(token) => {
+            if let Err(refusal) = broker.check_token(*token) {
+                let keys = chosen(desk, |of| of == *token);
+                for key in &keys {
+                    // What has not left yet is no longer for them.
+                    if let Some(connection) = desk.shard.borrow_mut().get_mut(*key) {
+                        connection.outbox.forget();
+                    }
+                }
+                dismiss(desk, broker, &refusal, &keys);
+            }
         }
         Notice::Stopping => {
             let refusal = Refusal::new(Code::ServerStopping, "the server is stopping, connect again");
-            dismiss(desk, &refusal, |_| true);
+            dismiss(desk, broker, &refusal, &chosen(desk, |_| true));
         }
     }
 }
 
-/// Says goodbye to the connections of some tokens.
-fn dismiss(desk: &Desk, refusal: &Refusal, whose: impl Fn(TokenKey) -> bool) {
+/// The connections of some tokens.
+fn chosen(desk: &Desk, whose: impl Fn(TokenKey) -> bool) -> Vec<ConnectionKey> {
+    let shard = desk.shard.borrow();
+    let chosen = shard.connections().filter(|(_, connection)| whose(connection.token));
+    chosen.map(|(key, _)| key).collect()
+}
+
+/// Says goodbye, and why.
+fn dismiss(desk: &Desk, broker: &Broker, refusal: &Refusal, keys: &[ConnectionKey]) {
     let frame = frame::close_for(refusal);
     let mut shard = desk.shard.borrow_mut();
-    let chosen = shard.connections().filter(|(_, connection)| whose(connection.token));
-    let keys: Vec<ConnectionKey> = chosen.map(|(key, _)| key).collect();
     for key in keys {
-        shard.say_goodbye(key, frame.clone());
-        if let Some(connection) = shard.get_mut(key) {
+        if !shard.say_goodbye(*key, frame.clone()) {
+            continue;
+        }
+        broker.metrics().count_refusal(refusal.code);
+        if let Some(connection) = shard.get_mut(*key) {
+            connection.port.end(Ending::Refused(refusal.code));
             connection.port.wake();
         }
     }

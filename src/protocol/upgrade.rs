@@ -64,9 +64,10 @@ impl Doorkeeper {
                 let response = handshake_response(request.head()).finish().drop_body();
                 encode(&mut codec, response, BodySize::None, &mut answer);
                 let token = &seat.access.token;
-                tracing::info!(target: "streamgate::access", ?peer, company = %token.company, token = %token.key, "connection opened");
+                tracing::info!(target: "streamgate::access", peer = peer.map(tracing::field::display), company = %token.company, token = %token.key, "connection opened");
                 let opening = Opening {
                     line: Line::new(socket),
+                    peer,
                     speech,
                     early: parts.read_buf,
                     answer: answer.freeze(),
@@ -77,7 +78,7 @@ impl Doorkeeper {
                 let entry = refusal.code.entry();
                 self.broker.metrics().count_refusal(refusal.code);
                 self.broker.metrics().count_request(entry.status);
-                tracing::info!(target: "streamgate::access", ?peer, status = entry.status, code = entry.code, "connection refused");
+                tracing::info!(target: "streamgate::access", peer = peer.map(tracing::field::display), status = entry.status, code = entry.code, "connection refused");
                 refuse(&mut codec, &refusal, &mut answer);
                 // Whether it arrives is the client's business; that it ends is ours.
                 let _ = tokio::time::timeout(REFUSAL_TIME, tell(&mut socket, &answer)).await;

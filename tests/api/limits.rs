@@ -408,3 +408,86 @@ async fn a_path_may_have_128_characters_and_no_more() {
     drop(socket);
     stage.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn texts_have_a_longest_length() {
+    let stage = Stage::with(&["--max-text-bytes", "10"]).await;
+    let id = stage.add_stream(&stage.alice, "/acme/door", 10).await;
+    let stream = format!("/v5.0/acme/stream/{id}");
+    let requests = [
+        (
+            "POST",
+            "/v5.0/acme/stream",
+            r#"{"path":"/acme/x","description":"01234567890"}"#,
+        ),
+        ("PUT", &stream, r#"{"description":"01234567890"}"#),
+        (
+            "POST",
+            "/v5.0/acme/event",
+            r#"{"path":"/acme/door","elems":{},"hash":"01234567890"}"#,
+        ),
+    ];
+    for (times, (method, path, body)) in (1..).zip(requests) {
+        let answer = stage.request(method, path, Some(&stage.alice), body).await;
+        assert_refused(&stage, &answer, 400, "limit.text", times).await;
+        let shorter = body.replace("01234567890", "0123456789");
+        let answer = stage.request(method, path, Some(&stage.alice), &shorter).await;
+        assert!(answer.status < 300, "{answer:?}");
+    }
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_company_may_have_so_many_streams_and_no_more() {
+    let stage = Stage::with(&["--max-streams", "2"]).await;
+    stage.add_stream(&stage.alice, "/acme/1", 0).await;
+    let second = stage.add_stream(&stage.alice, "/acme/2", 0).await;
+    let third = r#"{"path":"/acme/3"}"#;
+    let answer = stage
+        .request("POST", "/v5.0/acme/stream", Some(&stage.alice), third)
+        .await;
+    assert_refused(&stage, &answer, 429, "limit.streams", 1).await;
+    // Others have their own count, and what is deleted makes room.
+    stage.add_company("umbrella").await;
+    let stranger = stage.add_user("umbrella", "albert").await;
+    stage.add_stream(&stranger, "/umbrella/1", 0).await;
+    let address = format!("/v5.0/acme/stream/{second}");
+    stage.request("DELETE", &address, Some(&stage.alice), "").await;
+    stage.add_stream(&stage.alice, "/acme/3", 0).await;
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_token_cannot_take_the_sessions_of_all() {
+    let stage = Stage::with(&["--max-token-sessions", "2", "--session-ttl", "1s"]).await;
+    let greedy = stage.add_token(&[("/acme/**", "read")], None).await;
+    let mut sockets = vec![stage.socket(&greedy).await, stage.socket(&greedy).await];
+    let third = stage.session(&greedy).await;
+    let refused = stage.try_connect(&third, &[]).await.map(|_| ()).expect_err("no room");
+    assert_eq!(refused.0, 429, "{refused:?}");
+    assert!(refused.1.contains(r#""code":"limit.sessions""#), "{refused:?}");
+    sockets.push(stage.socket(&stage.alice).await);
+    drop(sockets);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_this_version_cannot_read_is_refused_by_name() {
+    let stage = Stage::start().await;
+    stage.add_stream(&stage.alice, "/acme/door", 0).await;
+    let user = stage.alice.user.clone().unwrap_or_default();
+    let headers = [
+        ("X-Auth-User", user.as_str()),
+        ("X-Auth-Token", stage.alice.token.as_str()),
+        ("Content-Encoding", "gzip"),
+    ];
+    let answer = stage
+        .request_with("POST", "/v5.0/acme/event", &headers, "compressed")
+        .await;
+    assert_refused(&stage, &answer, 415, "body.encoding", 1).await;
+    let answer = stage
+        .request("POST", "/v5.0/acme/event", Some(&stage.alice), "[]")
+        .await;
+    assert_refused(&stage, &answer, 400, "event.malformed", 1).await;
+    stage.end().await;
+}

@@ -19,3 +19,4 @@ mod subscribing;
 mod tenants;
 mod tokens;
 mod transcript;
+mod under_fire;

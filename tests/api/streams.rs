@@ -127,7 +127,7 @@ async fn a_restricted_token_sees_only_the_streams_of_its_scope() {
     }
     let address = format!("{STREAM}?path=/acme/bell");
     let hidden = stage.request("GET", &address, Some(&token), "").await;
-    assert_eq!((hidden.status, &*hidden.code()), (404, "stream.unknown"));
+    assert_eq!((hidden.status, &*hidden.code()), (403, "scope.denied"));
     stage.end().await;
 }
 

@@ -249,3 +249,37 @@ fn what_is_closed_leaves_nothing() {
     assert!(!world.shard.listens(&StreamId::new([0; 12])));
     assert_eq!(world.shard.connections().count(), 0);
 }
+
+#[test]
+fn the_queue_for_pages_holds_each_connection_once() {
+    let mut world = World::new([0, 0]);
+    let key = world.keys[0];
+    for stream in 2..52 {
+        world.shard.subscribe(key, StreamId::new([stream; 12]), Offset(0));
+    }
+    for _ in 0..100 {
+        world.shard.doubt_everything();
+        world.shard.reply(key, Bytes::from_static(b"x"));
+        world.shard.wrote(key, 1);
+    }
+    assert_eq!(world.shard.reads.len(), 1);
+    let behind = &world.shard.get_mut(key).expect("a connection").behind;
+    assert_eq!(behind.len(), 50);
+    world.read();
+    assert!(!world.shard.wants_reads());
+}
+
+#[test]
+fn who_subscribes_in_the_middle_of_a_run_gets_the_rest_of_it() {
+    let mut world = World::new([0, 0]);
+    world.subscribe(0, 0);
+    let mut first = world.publish(0, 2);
+    world.subscribe(1, 0);
+    first.extend(world.publish(0, 2));
+    world.shard.deliver(&mut first);
+    world.drain(0, usize::MAX);
+    world.drain(1, usize::MAX);
+    assert_eq!(world.shard.take_counts().delivered, 6);
+    world.settle();
+    assert_eq!(world.shard.take_counts().missed, 0);
+}

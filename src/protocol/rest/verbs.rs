@@ -53,7 +53,7 @@ async fn try_publish(broker: &Broker, request: &HttpRequest, payload: Payload) -
         Some(_) => Some(Target::Id(stream_id(request)?)),
         None => None,
     };
-    let body = extract::body(broker, payload).await?;
+    let body = extract::body(broker, request, payload).await?;
     let publishing = wire::parse_events(&body, target.as_ref(), broker.limits())?;
     let events = broker.publish(&access, publishing.drafts).await?;
     Ok((Done::Created, wire::events(&events, publishing.is_batch)))
@@ -82,7 +82,7 @@ async fn add(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> Ht
 
 async fn try_add(broker: &Broker, request: &HttpRequest, payload: Payload) -> Outcome {
     let access = asker(broker, request)?;
-    let new = wire::parse_new_stream(&extract::body(broker, payload).await?, broker.limits())?;
+    let new = wire::parse_new_stream(&extract::body(broker, request, payload).await?, broker.limits())?;
     let stream = broker.add_stream(&access, &new).await?;
     Ok((Done::Created, wire::stream(&stream)))
 }
@@ -104,7 +104,7 @@ async fn change(broker: Data<Broker>, request: HttpRequest, payload: Payload) ->
 async fn try_change(broker: &Broker, request: &HttpRequest, payload: Payload) -> Outcome {
     let access = asker(broker, request)?;
     let id = stream_id(request)?;
-    let body = extract::body(broker, payload).await?;
+    let body = extract::body(broker, request, payload).await?;
     let stream = broker.look_up(&access, &Target::Id(id))?;
     let change = wire::parse_stream_change(&body, &stream)?;
     let stream = broker.change_stream(&access, id, &change).await?;

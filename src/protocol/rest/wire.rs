@@ -50,6 +50,9 @@ pub fn parse_events(body: &[u8], target: Option<&Target>, limits: &Limits) -> Re
     } else {
         vec![json::object(text)?]
     };
+    if events.is_empty() {
+        return Err(Refusal::new(Code::EventMalformed, "the array holds no event"));
+    }
     if events.len() > limits.max_batch_events {
         let text = format!("a request has at most {} events", limits.max_batch_events);
         return Err(Refusal::new(Code::LimitBatch, text));
@@ -80,6 +83,7 @@ fn draft(event: EventJson<'_>, target: Option<&Target>, limits: &Limits) -> Resu
         .elems
         .ok_or_else(|| malformed("\"elems\" is missing: an event is {\"elems\":{…}}"))?;
     let elems = Payload::check(elems, limits.max_json_depth)?;
+    limits.check_text("a hash", event.hash.as_deref().unwrap_or_default())?;
     let hash = event.hash.map(String::into_boxed_str);
     Ok((target, Draft { elems, hash }))
 }

@@ -37,7 +37,7 @@ async fn open(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> H
 
 async fn try_open(broker: &Broker, request: &HttpRequest, payload: Payload) -> Result<(Done, String), Error> {
     let access = extract::asker(broker, request.headers(), None)?;
-    let opening = Opening::parse(&extract::body(broker, payload).await?)?;
+    let opening = Opening::parse(&extract::body(broker, request, payload).await?)?;
     let id = broker.open_session(&access, opening.paths.as_ref(), opening.ttl())?;
     Ok((Done::Created, format!(r#"{{"id":"{}"}}"#, id.encode())))
 }

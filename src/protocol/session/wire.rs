@@ -14,7 +14,8 @@ use crate::domain::stream::Target;
 use crate::protocol::reply::{PROCESSED, quoted};
 use crate::protocol::{frame, json};
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::fmt::Write;
 use std::time::Duration;
@@ -26,10 +27,17 @@ const ECHO_CHARS: usize = 128;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object with \"paths\" or \"ttl\"")]
 pub struct Opening {
-    /// What the session is narrowed to.
+    /// What the session is narrowed to; `null` is refused, for it would narrow to nothing less.
+    #[serde(default, deserialize_with = "not_null")]
     pub paths: Option<ScopeJson>,
     /// Seconds until the session lapses without a connection.
     ttl: Option<u64>,
+    resume: Option<IgnoredAny>,
+    positions: Option<IgnoredAny>,
+}
+
+fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 impl Opening {
@@ -38,7 +46,12 @@ impl Opening {
         if body.trim_ascii().is_empty() {
             return Ok(Self::default());
         }
-        json::object(json::text(body)?)
+        let opening: Self = json::object(json::text(body)?)?;
+        check_supported(&[
+            ("resume", opening.resume.is_some()),
+            ("positions", opening.positions.is_some()),
+        ])?;
+        Ok(opening)
     }
 
     /// The time to live that is asked for.
@@ -145,24 +158,16 @@ impl Members<'_> {
         }
     }
 
-    /// What is promised for later is refused by name, not passed over in silence.
     fn check_supported(&self) -> Result<(), Refusal> {
-        let later = [
-            ("paths", self.paths),
-            ("streamIds", self.stream_ids),
-            ("since", self.since),
-            ("last", self.last),
-            ("filter", self.filter),
-            ("whenSlow", self.when_slow),
-            ("maxRate", self.max_rate),
-        ];
-        match later.into_iter().find(|(_, value)| value.is_some()) {
-            Some((name, _)) => {
-                let text = format!("this version does not know \"{name}\" yet");
-                Err(Refusal::new(Code::RequestUnsupported, text))
-            }
-            None => Ok(()),
-        }
+        check_supported(&[
+            ("paths", self.paths.is_some()),
+            ("streamIds", self.stream_ids.is_some()),
+            ("since", self.since.is_some()),
+            ("last", self.last.is_some()),
+            ("filter", self.filter.is_some()),
+            ("whenSlow", self.when_slow.is_some()),
+            ("maxRate", self.max_rate.is_some()),
+        ])
     }
 
     fn target(&self) -> Result<Target, Refusal> {
@@ -186,6 +191,17 @@ impl Members<'_> {
                 "\"streamId\" or \"path\" is wanted, not both",
             )),
         }
+    }
+}
+
+/// What is promised for later is refused by name, not passed over in silence.
+fn check_supported(later: &[(&str, bool)]) -> Result<(), Refusal> {
+    match later.iter().find(|(_, is_there)| *is_there) {
+        Some((name, _)) => {
+            let text = format!("this version does not know \"{name}\" yet");
+            Err(Refusal::new(Code::RequestUnsupported, text))
+        }
+        None => Ok(()),
     }
 }
 
