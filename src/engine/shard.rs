@@ -327,15 +327,14 @@ impl<P> Shard<P> {
         }
     }
 
-    /// The first `count` waiting bytes of a connection were written.
+    /// So many bytes of a connection were written and have left its outbox.
     ///
-    /// Once all are, its subscriptions that are behind get their turn; returns whether they wait
+    /// Once all have, its subscriptions that are behind get their turn; returns whether they wait
     /// for it.
-    pub fn wrote(&mut self, key: ConnectionKey, count: usize) -> bool {
+    pub fn has_written(&mut self, key: ConnectionKey, count: usize) -> bool {
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
-        connection.outbox.wrote(count);
         self.counts.written += count as u64;
         if connection.outbox.is_empty() {
             connection.queue(key, &mut self.reads);

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Connections written to before others get their turn.
-const WRITES: usize = 128;
+const WRITES: usize = 256;
 /// Pages of the log read before others get their turn.
 const PAGES: usize = 32;
 /// A flush shorter than this is no load and is not held off after.
@@ -113,14 +113,20 @@ async fn write(desk: &Desk, dirty: &mut Vec<ConnectionKey>) {
 /// Writes what waits for a connection, as far as its socket takes it.
 pub fn flush(desk: &Desk, key: ConnectionKey) {
     let mut shard = desk.shard.borrow_mut();
-    while let Some(connection) = shard.get_mut(key) {
+    let Some(connection) = shard.get_mut(key) else {
+        return;
+    };
+    let mut total = 0;
+    while !connection.outbox.is_empty() {
         let count = connection.port.write(&connection.outbox);
         if count == 0 {
-            return;
+            break;
         }
-        if shard.wrote(key, count) {
-            desk.mailbox.ring();
-        }
+        connection.outbox.wrote(count);
+        total += count;
+    }
+    if total > 0 && shard.has_written(key, total) {
+        desk.mailbox.ring();
     }
 }
 

@@ -173,7 +173,8 @@ impl World {
                 break;
             }
             self.received[at].extend(&waiting[..count]);
-            self.shard.wrote(self.keys[at], count);
+            connection.outbox.wrote(count);
+            self.shard.has_written(self.keys[at], count);
             bytes -= count;
         }
         self.account(at);
@@ -260,7 +261,8 @@ fn the_queue_for_pages_holds_each_connection_once() {
     for _ in 0..100 {
         world.shard.doubt_everything();
         world.shard.reply(key, Bytes::from_static(b"x"));
-        world.shard.wrote(key, 1);
+        world.shard.get_mut(key).expect("a connection").outbox.wrote(1);
+        world.shard.has_written(key, 1);
     }
     assert_eq!(world.shard.reads.len(), 1);
     let behind = &world.shard.get_mut(key).expect("a connection").behind;
