@@ -5,7 +5,7 @@
 //! same steps: who may (scope) → is there room (limits) → do it. Invariant: another company's
 //! stream cannot be told from one that does not exist.
 
-use crate::catalogue::{self, Catalogue, NewStream, StreamChange, StreamPage};
+use crate::catalogue::{self, Catalogue};
 use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::event::{Draft, Event};
 use crate::domain::id::{StreamId, TokenKey};
@@ -13,7 +13,7 @@ use crate::domain::limits::Limits;
 use crate::domain::path::Path;
 use crate::domain::scope::{Scope, ScopeJson, Verb};
 use crate::domain::session_id::SessionId;
-use crate::domain::stream::{Stream, Target};
+use crate::domain::stream::{NewStream, Stream, StreamChange, StreamPage, Target};
 use crate::domain::token::{Access, Token};
 use crate::engine::connection::ConnectionKey;
 use crate::engine::shard::Read;

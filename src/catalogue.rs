@@ -10,7 +10,6 @@ mod streams;
 mod tokens;
 
 pub use database::{file as database_file, now_ms};
-pub use streams::{NewStream, StreamChange, StreamPage};
 pub use tokens::{Issued, NewToken};
 
 use crate::catalogue::database::Pools;

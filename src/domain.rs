@@ -1,6 +1,7 @@
 //! The values everything else is made of: parsed once at the edge, then trusted.
 //!
-//! Knows no storage, no wire and no clock. Invariant: a value of one of these types is valid.
+//! Knows no storage, no wire and no clock; a fault merely carries what its source said.
+//! Invariant: a value of one of these types is valid.
 
 pub mod error;
 pub mod event;

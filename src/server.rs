@@ -4,13 +4,13 @@
 //! outlives [`Server::run_until`].
 
 use crate::broker::Broker;
-use crate::catalogue::{self, Catalogue, NewStream, now_ms};
+use crate::catalogue::{self, Catalogue, now_ms};
 use crate::config::Config;
 use crate::domain::error::{Error, Fault};
 use crate::domain::id::SYSTEM;
 use crate::domain::origin::Origins;
 use crate::domain::path::{CompanyName, Path, UserName};
-use crate::domain::stream::DEFAULT_CAPACITY;
+use crate::domain::stream::{DEFAULT_CAPACITY, NewStream};
 use crate::hub::Hub;
 use crate::hub::worker::{Manners, Worker};
 use crate::metrics::Metrics;

@@ -5,38 +5,10 @@ use crate::catalogue::{Catalogue, on_constraint};
 use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::id::{IdentityId, StreamId};
 use crate::domain::path::{CompanyName, Path};
-use crate::domain::stream::Stream;
+use crate::domain::stream::{NewStream, Stream, StreamChange, StreamPage};
 use futures_util::TryStreamExt;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-
-/// A stream to be made.
-pub struct NewStream {
-    /// Where; its company must exist.
-    pub path: Path,
-    /// What for.
-    pub description: String,
-    /// How many events it keeps.
-    pub capacity: u64,
-}
-
-/// What is to be different; `None` stays as it is.
-#[derive(Default)]
-pub struct StreamChange {
-    /// What it is for.
-    pub description: Option<String>,
-    /// How many events it keeps.
-    pub capacity: Option<u64>,
-}
-
-/// Which part of a list is wanted.
-#[derive(Clone, Copy)]
-pub struct StreamPage {
-    /// How many to pass over.
-    pub start: usize,
-    /// How many to return.
-    pub limit: usize,
-}
 
 impl Catalogue {
     /// Makes a stream; refused with `company.unknown` or `stream.exists`.

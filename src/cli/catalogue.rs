@@ -1,14 +1,14 @@
 //! The commands that keep the catalogue. They work on the database file itself; a server that
 //! runs on the same file sees what they did within a second.
 
-use crate::catalogue::{Catalogue, Issued, NewStream, NewToken, StreamPage, now_ms};
+use crate::catalogue::{Catalogue, Issued, NewToken, now_ms};
 use crate::cli::{Output, malformed};
 use crate::config::Config;
 use crate::domain::error::Error;
 use crate::domain::id::{SYSTEM, TokenKey};
 use crate::domain::path::{CompanyName, Path, UserName};
 use crate::domain::scope::{Scope, ScopeJson, Verb};
-use crate::domain::stream::{DEFAULT_CAPACITY, Stream};
+use crate::domain::stream::{DEFAULT_CAPACITY, NewStream, Stream, StreamPage};
 use crate::domain::token::Token;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};

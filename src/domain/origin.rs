@@ -26,6 +26,13 @@ impl FromStr for Origins {
             if host.is_none_or(|host| host.is_empty() || host.contains('/')) {
                 return Err(format!("{part} is not an origin such as https://app.example.com"));
             }
+            if part.starts_with("https:") && part.ends_with(":443")
+                || part.starts_with("http:") && part.ends_with(":80")
+            {
+                return Err(format!(
+                    "{part} names the usual port, which browsers leave out: leave it out too"
+                ));
+            }
             origins.listed.push(part.to_ascii_lowercase());
         }
         Ok(origins)
@@ -61,5 +68,6 @@ mod tests {
         assert!("*".parse::<Origins>().expect("any").allow("null", None));
         assert!("app.example.com".parse::<Origins>().is_err());
         assert!("https://app.example.com/".parse::<Origins>().is_err());
+        assert!("https://app.example.com:443".parse::<Origins>().is_err());
     }
 }

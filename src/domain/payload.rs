@@ -21,6 +21,10 @@ impl Payload {
             return Err(Refusal::new(Code::EventMalformed, text));
         }
         check_depth(text, max_depth)?;
+        if has_half_a_pair(text) {
+            let text = "a string of \"elems\" has half of a surrogate pair, which is no character";
+            return Err(Refusal::new(Code::EventMalformed, text));
+        }
         Ok(Self(on_one_line(text)))
     }
 
@@ -36,6 +40,31 @@ fn on_one_line(text: &str) -> Box<str> {
         return text.chars().filter(|c| *c >= ' ').collect();
     }
     text.into()
+}
+
+/// Whether an escape like `\ud800` stands without its other half. The JSON is valid all the same,
+/// but many parsers refuse it, and then a subscriber would lose the whole event.
+fn has_half_a_pair(text: &str) -> bool {
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let escape = &rest[at..];
+        rest = escape.get(2..).unwrap_or_default();
+        match unit(escape) {
+            Some(0xd800..0xdc00) => match unit(escape.get(6..).unwrap_or_default()) {
+                Some(0xdc00..0xe000) => rest = escape.get(12..).unwrap_or_default(),
+                _ => return true,
+            },
+            Some(0xdc00..0xe000) => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// The number in a `\uXXXX` that the text starts with.
+fn unit(text: &str) -> Option<u16> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    u16::from_str_radix(digits, 16).ok()
 }
 
 /// Refuses valid JSON that is nested deeper than `most`.
@@ -76,6 +105,26 @@ mod tests {
     fn line_breaks_between_tokens_go() {
         let payload = check("{\n\t\"a\": 1,\r\n\"b\":\"x\\ny\"}").expect("a payload");
         assert_eq!(payload.as_str(), r#"{"a": 1,"b":"x\ny"}"#);
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_no_character() {
+        for good in [
+            r#"{"a":"\ud83d\ude00 \u00e9"}"#,
+            r#"{"a":"\\ud800"}"#,
+            r#"{"a":"\\\ud83d\ude00"}"#,
+        ] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for bad in [
+            r#"{"a":"\ud800"}"#,
+            r#"{"a":"\ude00"}"#,
+            r#"{"a":"\ud83d\u0041"}"#,
+            r#"{"\uDC00":1}"#,
+        ] {
+            let refusal = check(bad).expect_err(bad);
+            assert_eq!(refusal.code, Code::EventMalformed, "{bad}");
+        }
     }
 
     #[test]

@@ -26,6 +26,34 @@ pub struct Stream {
     pub edited: Option<(IdentityId, u64)>,
 }
 
+/// A stream to be made.
+pub struct NewStream {
+    /// Where; its company must exist.
+    pub path: Path,
+    /// What for.
+    pub description: String,
+    /// How many events it keeps.
+    pub capacity: u64,
+}
+
+/// What is to be different; `None` stays as it is.
+#[derive(Default)]
+pub struct StreamChange {
+    /// What it is for.
+    pub description: Option<String>,
+    /// How many events it keeps.
+    pub capacity: Option<u64>,
+}
+
+/// Which part of a list is wanted.
+#[derive(Clone, Copy)]
+pub struct StreamPage {
+    /// How many to pass over.
+    pub start: usize,
+    /// How many to return.
+    pub limit: usize,
+}
+
 /// Which stream somebody means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {

@@ -3,13 +3,12 @@
 //! Pure. Members are those of `POST …/event` and `…/stream` at docs.octave.dev; callers may write
 //! only `elems` and `hash` of an event, further members are passed over as the original did.
 
-use crate::catalogue::{NewStream, StreamChange, StreamPage};
 use crate::domain::error::{Code, Refusal};
 use crate::domain::event::{Draft, Event};
 use crate::domain::limits::Limits;
 use crate::domain::path::Path;
 use crate::domain::payload::Payload;
-use crate::domain::stream::{DEFAULT_CAPACITY, Stream, Target};
+use crate::domain::stream::{DEFAULT_CAPACITY, NewStream, Stream, StreamChange, StreamPage, Target};
 use crate::protocol::json;
 use crate::protocol::reply::quoted;
 use serde::Deserialize;
