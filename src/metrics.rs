@@ -74,13 +74,23 @@ pub struct StatusLabel {
     status: StatusClass,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[allow(missing_docs)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum StatusClass {
     Success,
     Redirect,
     Refused,
     Fault,
+}
+
+impl EncodeLabelValue for StatusClass {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> fmt::Result {
+        encoder.write_str(match self {
+            StatusClass::Success => "success",
+            StatusClass::Redirect => "redirect",
+            StatusClass::Refused => "refused",
+            StatusClass::Fault => "fault",
+        })
+    }
 }
 
 /// A refusal's code.
