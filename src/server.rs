@@ -18,7 +18,7 @@ use crate::protocol::upgrade::Doorkeeper;
 use crate::protocol::{self, pump};
 use crate::sessions::{Sessions, Terms};
 use actix_cors::Cors;
-use actix_http::HttpService;
+use actix_http::{HttpService, KeepAlive};
 use actix_server::ServerHandle;
 use actix_service::{fn_service, map_config};
 use actix_web::App;
@@ -39,6 +39,9 @@ use tokio::task::JoinHandle;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4_096;
+/// How long an HTTP connection may idle between requests, as long as back ends are used to; with
+/// much less, their next request would often meet the end of its connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How often the catalogue is asked what changed.
 const FOLLOW: Duration = Duration::from_millis(250);
 /// How often lapsed sessions are forgotten.
@@ -267,6 +270,7 @@ fn serve_http(listener: TcpListener, broker: &Arc<Broker>, config: &Config) -> R
         let stopping = stopping.clone();
         HttpService::build()
             .tcp_nodelay(true)
+            .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
                 async move { stopping.notified().await }

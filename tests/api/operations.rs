@@ -1,6 +1,7 @@
 //! What operators rely on: health, metrics, routes that say what they take, and that a running
 //! server sees what another process does to its database file.
 
+use crate::raw::RawSocket;
 use crate::stage::{Answer, DEADLINE, Stage};
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -72,44 +73,39 @@ async fn a_running_server_is_alive_and_ready() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopping_server_is_alive_but_not_ready() {
     let mut stage = Stage::start().await;
-    stage.add_stream(&stage.alice, DOOR, 10).await;
     let mut socket = stage.socket(&stage.alice).await;
-    let (http, address, token) = (stage.http.clone(), stage.address, stage.alice.token.clone());
-    // All on one connection that is kept alive: new ones are not accepted any more. It is kept
-    // only if each answer is read to its end.
-    let ask = async |request: reqwest::RequestBuilder| {
-        let response = request.timeout(DEADLINE).send().await.expect("an answer");
-        let status = response.status().as_u16();
-        let waits = response.headers().contains_key("retry-after");
-        (status, waits, response.text().await.expect("a body"))
-    };
-    let get = |path: &str| http.get(format!("http://{address}{path}"));
-    assert_eq!(ask(get("/health/ready")).await.0, 200);
+    // One connection for all: new ones are not accepted any more.
+    let mut kept = RawSocket::connect(stage.address).await;
+    assert!(look(&mut kept, "/health/ready").await.0.starts_with("HTTP/1.1 200 "));
     let looking = async {
         let started = Instant::now();
-        let refused = loop {
-            let answer = ask(get("/health/ready")).await;
-            if answer.0 != 200 {
+        let (head, body) = loop {
+            let answer = look(&mut kept, "/health/ready").await;
+            if !answer.0.starts_with("HTTP/1.1 200 ") {
                 break answer;
             }
             assert!(started.elapsed() < DEADLINE, "it never stopped");
         };
-        assert_eq!(refused.0, 503);
-        assert!(refused.2.contains(r#""ok":false"#), "{refused:?}");
-        assert!(refused.2.contains("server.stopping"), "{refused:?}");
-        assert_eq!(ask(get("/health/live")).await.0, 200);
-        let publish = http.post(format!("http://{address}/v5.0/acme/event"));
-        let publish = publish.header("X-Auth-User", "alice").header("X-Auth-Token", &token);
-        let published = ask(publish.body(r#"{"path":"/acme/door","elems":{}}"#)).await;
-        assert_eq!((published.0, published.1), (503, true), "{published:?}");
+        assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+        assert!(
+            body.contains(r#""ok":false"#) && body.contains("server.stopping"),
+            "{body}"
+        );
+        assert!(look(&mut kept, "/health/live").await.0.starts_with("HTTP/1.1 200 "));
         let (code, reason) = socket.closed().await;
         assert_eq!(
             (code, &*reason),
             (1001, "server.stopping: the server is stopping, connect again")
         );
-        drop(socket);
+        drop((socket, kept));
     };
     tokio::join!(stage.stop(), looking);
+}
+
+async fn look(kept: &mut RawSocket, path: &str) -> (String, String) {
+    kept.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())
+        .await;
+    kept.answer().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
