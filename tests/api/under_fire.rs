@@ -104,6 +104,6 @@ async fn a_revocation_is_told_whoever_hangs_up_meanwhile() {
         ended.extend(follower.refresh().await.expect("followed").tokens);
         assert!(ended.contains(&token.key), "given up after {polls} polls");
     }
-    assert!(unfinished > 5, "the future was dropped {unfinished} times");
+    assert!(unfinished > 0, "the future was never dropped half-way");
     stage.end().await;
 }
