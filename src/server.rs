@@ -139,11 +139,10 @@ impl Server {
             let _ = chore.await;
         }
         let left = deadline.saturating_duration_since(Instant::now()).max(LAST_WRITE);
-        if tokio::time::timeout(left, self.broker.write_used_tokens())
-            .await
-            .is_err()
-        {
-            tracing::warn!("when tokens were last used could not be written down in time");
+        match tokio::time::timeout(left, self.broker.write_used_tokens()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => tracing::error!("when tokens were last used was not written down: {fault}"),
+            Err(_) => tracing::warn!("when tokens were last used could not be written down in time"),
         }
         Ok(ended.unwrap_or(Ok(()))?)
     }
