@@ -116,22 +116,24 @@ impl Catalogue {
         Ok(token)
     }
 
-    /// A token that is still good.
+    /// A token that is used and still good.
     pub fn token(&self, key: TokenKey) -> Result<Arc<Token>, Refusal> {
-        let token = self.mirror.read().token(&key);
-        let token = token.ok_or_else(|| Refusal::new(Code::TokenRevoked, "the token was revoked"))?;
         let now_ms = now_ms();
-        token.check(now_ms)?;
+        let token = self.good_token(key, now_ms)?;
         token.touch(now_ms);
         Ok(token)
     }
 
     /// Refused when a token is no longer good.
     pub fn check_token(&self, key: TokenKey) -> Result<(), Refusal> {
+        self.good_token(key, now_ms()).map(|_| ())
+    }
+
+    fn good_token(&self, key: TokenKey, now_ms: u64) -> Result<Arc<Token>, Refusal> {
         let token = self.mirror.read().token(&key);
-        token
-            .ok_or_else(|| Refusal::new(Code::TokenRevoked, "the token was revoked"))?
-            .check(now_ms())
+        let token = token.ok_or_else(|| Refusal::new(Code::TokenRevoked, "the token was revoked"))?;
+        token.check(now_ms)?;
+        Ok(token)
     }
 
     /// How many streams a company has.

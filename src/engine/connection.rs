@@ -74,6 +74,12 @@ impl<P> Connection<P> {
         self.subscriptions.binary_search_by_key(stream, |(stream, _)| *stream)
     }
 
+    /// A subscription is behind and wants a page of the log.
+    pub(super) fn lag(&mut self, key: ConnectionKey, at: (StreamId, u32), reads: &mut VecDeque<ConnectionKey>) {
+        self.behind.push_back(at);
+        self.queue(key, reads);
+    }
+
     /// Joins the queue for pages of the log, once, if a subscription is behind.
     pub(super) fn queue(&mut self, key: ConnectionKey, reads: &mut VecDeque<ConnectionKey>) {
         if !self.waiting && !self.behind.is_empty() {

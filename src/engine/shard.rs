@@ -228,8 +228,7 @@ impl<P> Shard<P> {
                 Step::Behind => {}
             }
             self.counts.fell_behind += 1;
-            connection.behind.push_back((stream, slot));
-            connection.queue(subscriber.connection, &mut self.reads);
+            connection.lag(subscriber.connection, (stream, slot), &mut self.reads);
         }
     }
 
@@ -241,8 +240,7 @@ impl<P> Shard<P> {
             };
             if subscriber.subscription.state() == State::Live {
                 subscriber.subscription.fall_behind();
-                connection.behind.push_back((stream, slot));
-                connection.queue(subscriber.connection, &mut self.reads);
+                connection.lag(subscriber.connection, (stream, slot), &mut self.reads);
             }
         }
     }
@@ -311,8 +309,7 @@ impl<P> Shard<P> {
         connection.mark(key, &mut self.dirty);
         subscription.caught_up_to(page.head);
         if subscription.state() == State::CatchingUp {
-            connection.behind.push_back((read.stream, read.slot));
-            connection.queue(key, &mut self.reads);
+            connection.lag(key, (read.stream, read.slot), &mut self.reads);
         }
     }
 

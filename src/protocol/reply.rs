@@ -8,7 +8,7 @@ use crate::domain::error::{Code, Error, Refusal};
 use crate::metrics::Metrics;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 
 /// `messages[0]` of a success.
 pub const PROCESSED: &str = "Your request has been processed successfully.";
@@ -80,16 +80,21 @@ pub fn answer(metrics: &Metrics, envelope: Envelope, outcome: Result<(Done, Stri
 /// The answer that refuses.
 pub fn refuse(metrics: &Metrics, envelope: Envelope, refusal: &Refusal) -> HttpResponse {
     metrics.count_refusal(refusal.code);
-    let entry = refusal.code.entry();
-    let status = StatusCode::from_u16(entry.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = json(status, envelope.failure(refusal));
-    if entry.retry {
-        let later = HeaderValue::from_static("1");
-        response
-            .headers_mut()
-            .insert(actix_web::http::header::RETRY_AFTER, later);
+    let mut response = json(status(refusal.code), envelope.failure(refusal));
+    if let Some(later) = retry_after(refusal.code) {
+        response.headers_mut().insert(RETRY_AFTER, later);
     }
     response
+}
+
+/// The HTTP status of a refusal.
+pub fn status(code: Code) -> StatusCode {
+    StatusCode::from_u16(code.entry().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// When to try again, where that can help.
+pub fn retry_after(code: Code) -> Option<HeaderValue> {
+    code.entry().retry.then(|| HeaderValue::from_static("1"))
 }
 
 /// What the client may know of an error; a fault is logged.

@@ -10,12 +10,12 @@ use crate::domain::session_id::SessionId;
 use crate::protocol::conversation::{Conversation, Opening, Speech};
 use crate::protocol::line::Line;
 use crate::protocol::pump::Desk;
-use crate::protocol::reply::Envelope;
+use crate::protocol::reply::{self, Envelope};
 use actix_codec::{Encoder, Framed};
 use actix_http::body::BodySize;
 use actix_http::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_VERSION};
 use actix_http::ws::{handshake_response, verify_handshake};
-use actix_http::{ConnectionType, HttpMessage, Request, Response, StatusCode, h1};
+use actix_http::{ConnectionType, HttpMessage, Request, Response, h1};
 use bytes::{Bytes, BytesMut};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -127,14 +127,12 @@ async fn tell(socket: &mut TcpStream, answer: &[u8]) -> std::io::Result<()> {
 
 fn refuse(codec: &mut h1::Codec, refusal: &Refusal, answer: &mut BytesMut) {
     let body = Envelope::Session.failure(refusal);
-    let entry = refusal.code.entry();
-    let status = StatusCode::from_u16(entry.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = Response::new(status).drop_body();
+    let mut response = Response::new(reply::status(refusal.code)).drop_body();
     response.head_mut().set_connection_type(ConnectionType::Close);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if entry.retry {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    if let Some(later) = reply::retry_after(refusal.code) {
+        headers.insert(RETRY_AFTER, later);
     }
     if refusal.code == Code::UpgradeMalformed {
         // RFC 6455 §4.2.2: who asks for another version is told which there is.

@@ -179,6 +179,15 @@ async fn a_thousand_connections_that_come_and_go_leave_nothing_behind() {
     stage.end().await;
 }
 
+/// What is no HTTP is refused in HTTP, or not answered at all.
+async fn assert_refused_as_garbage(stage: &Stage, name: &str, bytes: &[u8]) {
+    let answer = answer_to_garbage(stage, bytes).await;
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
+        "{name}: {answer}"
+    );
+}
+
 /// Sends bytes that are no HTTP and returns all that the server says to it until it hangs up.
 async fn answer_to_garbage(stage: &Stage, bytes: &[u8]) -> String {
     let mut socket = RawSocket::connect(stage.address).await;
@@ -215,11 +224,7 @@ async fn bytes_that_are_no_http_are_refused() {
         ),
     ];
     for (name, bytes) in cases {
-        let answer = answer_to_garbage(&stage, &bytes).await;
-        assert!(
-            answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
-            "{name}: {answer}"
-        );
+        assert_refused_as_garbage(&stage, name, &bytes).await;
     }
     assert_serves(&stage).await;
     stage.end().await;
@@ -239,11 +244,7 @@ async fn heads_without_end_are_refused() {
         ("headers without end", format!("{start}{}", "X: y\r\n".repeat(100_000))),
     ];
     for (name, bytes) in cases {
-        let answer = answer_to_garbage(&stage, bytes.as_bytes()).await;
-        assert!(
-            answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
-            "{name}: {answer}"
-        );
+        assert_refused_as_garbage(&stage, name, bytes.as_bytes()).await;
     }
     assert_serves(&stage).await;
     stage.end().await;
