@@ -53,6 +53,21 @@ pub struct Limits {
     /// Events that may wait for one worker before its subscriptions fall behind.
     #[arg(long, env = "STREAMGATE_MAX_MAILBOX_EVENTS", default_value_t = 65_536, value_parser = at_least_1)]
     pub max_mailbox_events: usize,
+    /// Longest filter, in bytes.
+    #[arg(long, env = "STREAMGATE_MAX_FILTER_BYTES", default_value_t = 1_024, value_parser = at_least_1)]
+    pub max_filter_bytes: usize,
+    /// Most events that one request may find.
+    #[arg(long, env = "STREAMGATE_MAX_FIND_EVENTS", default_value_t = 10_000, value_parser = at_least_1)]
+    pub max_find_events: usize,
+    /// Most Idempotency-Keys remembered at once.
+    #[arg(long, env = "STREAMGATE_MAX_KEYS", default_value_t = 100_000, value_parser = at_least_1)]
+    pub max_keys: usize,
+    /// Most requests of one socket that may wait for their answer.
+    #[arg(long, env = "STREAMGATE_MAX_OPEN_REQUESTS", default_value_t = 256, value_parser = at_least_1)]
+    pub max_open_requests: usize,
+    /// Bytes of events that may wait to be written to the disk.
+    #[arg(long, env = "STREAMGATE_MAX_PENDING_BYTES", default_value_t = 67_108_864, value_parser = at_least_1)]
+    pub max_pending_bytes: usize,
     /// Bytes of events kept in memory, all streams together; the oldest go first.
     #[arg(long, env = "STREAMGATE_MAX_LOG_BYTES", default_value_t = 268_435_456, value_parser = at_least_1)]
     pub max_log_bytes: usize,
