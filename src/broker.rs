@@ -5,27 +5,38 @@
 //! same steps: who may (scope) → is there room (limits) → do it. Invariant: another company's
 //! stream cannot be told from one that does not exist.
 
-use crate::catalogue::{self, Catalogue};
+mod events;
+mod seats;
+mod streams;
+
+pub use seats::Seat;
+
+use crate::broker::seats::Seats;
+use crate::catalogue::Catalogue;
+use crate::database::now_ms;
+use crate::domain::durability::Durability;
 use crate::domain::error::{Code, Error, Fault, Refusal};
-use crate::domain::event::{Draft, Event};
-use crate::domain::id::{StreamId, TokenKey};
+use crate::domain::event::Draft;
+use crate::domain::id::{IdentityId, StreamId, TokenKey};
 use crate::domain::limits::Limits;
-use crate::domain::path::Path;
+use crate::domain::position::{Offset, Position};
 use crate::domain::scope::{Scope, ScopeJson, Verb};
 use crate::domain::session_id::SessionId;
-use crate::domain::stream::{NewStream, Stream, StreamChange, StreamPage, Target};
-use crate::domain::token::{Access, Token};
+use crate::domain::stream::{Stream, Target};
+use crate::domain::token::Access;
 use crate::engine::connection::ConnectionKey;
-use crate::engine::shard::Read;
+use crate::engine::filter::Subject;
+use crate::engine::ledger::{Page, View};
+use crate::engine::resume::Resume;
+use crate::engine::shard::{Part, Read};
+use crate::engine::subscription::{State, Subscription, Terms};
 use crate::hub::Hub;
 use crate::hub::mailbox::Notice;
 use crate::hub::worker::Worker;
-use crate::log::Log;
+use crate::log::{Log, Publication, Published, RequestKey};
 use crate::metrics::Metrics;
 use crate::sessions::{Sessions, Wishes};
 use parking_lot::Mutex;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -38,37 +49,73 @@ pub struct Broker {
     hub: Arc<Hub>,
     limits: Limits,
     metrics: Arc<Metrics>,
-    connections: Mutex<Connections>,
+    seats: Seats,
     /// Streams deleted since the last look.
     gone: Mutex<Vec<StreamId>>,
     stopping: AtomicBool,
 }
 
-#[derive(Default)]
-struct Connections {
-    total: usize,
-    by_company: HashMap<i64, usize>,
+/// What somebody publishes at once.
+pub struct Publishing {
+    /// What, and where to, in order.
+    pub drafts: Vec<(Target, Draft)>,
+    /// How safe it is to be before it is answered; each stream's own way if not said.
+    pub ack: Option<Durability>,
+    /// Where the stream, one alone, must be.
+    pub expected: Option<Offset>,
+    /// The publisher's key for this request, and all that came with it.
+    pub key: Option<(String, Vec<u8>)>,
 }
 
-/// A place for one connection of a session; dropping it gives the place back.
-pub struct Seat {
-    /// Who sits here and what they may do.
-    pub access: Access,
-    broker: Arc<Broker>,
-    session: SessionId,
+/// How somebody wants to follow a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Following {
+    /// From where.
+    pub from: From,
+    /// What else is agreed.
+    pub terms: Option<Terms>,
+}
+
+/// From where a stream is followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum From {
+    /// What is published from now on.
+    #[default]
+    Head,
+    /// Everything after this.
+    Position(Position),
+    /// The newest few, then live.
+    Last(u64),
+}
+
+/// What was set up.
+pub struct Subscribed {
+    /// The stream.
+    pub stream: Arc<Stream>,
+    /// Where it is.
+    pub view: View,
+    /// Where the subscription begins.
+    pub resume: Resume,
 }
 
 impl Broker {
     /// Puts the owners together.
-    pub fn new(catalogue: Catalogue, sessions: Sessions, hub: Arc<Hub>, limits: Limits, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        catalogue: Catalogue,
+        sessions: Sessions,
+        log: Log,
+        hub: Arc<Hub>,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             catalogue,
             sessions,
-            log: Log::new(limits.max_log_bytes, Arc::clone(&hub), Arc::clone(&metrics)),
+            log,
             hub,
             limits,
             metrics,
-            connections: Mutex::default(),
+            seats: Seats::default(),
             gone: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
@@ -100,14 +147,23 @@ impl Broker {
 
     // Sessions and connections
 
-    /// Opens a session of the asker's token, narrowed to `paths` if given; never to more than it has.
-    pub fn open_session(
-        &self,
-        access: &Access,
-        paths: Option<&ScopeJson>,
-        ttl: Option<Duration>,
-    ) -> Result<SessionId, Refusal> {
-        let scope = paths.map(|paths| self.narrow(&access.token, paths)).transpose()?;
+    /// The asker with no more rights than `paths`; never with more than they have.
+    pub fn narrow(&self, access: Access, paths: Option<&ScopeJson>) -> Result<Access, Refusal> {
+        let Some(paths) = paths else {
+            return Ok(access);
+        };
+        let scope = Scope::parse(paths, &access.token.company, self.limits.max_patterns)?;
+        if !access.scope().covers(&scope) {
+            let text = "\"paths\" asks for more than the token may do";
+            return Err(Refusal::new(Code::ScopeDenied, text));
+        }
+        let narrowed = Some(Arc::new(scope));
+        Ok(Access { narrowed, ..access })
+    }
+
+    /// Opens a session of the asker.
+    pub fn open_session(&self, access: &Access, ttl: Option<Duration>) -> Result<SessionId, Refusal> {
+        let scope = access.narrowed.clone();
         self.sessions.issue(access.token.key, Wishes { scope, ttl })
     }
 
@@ -116,7 +172,7 @@ impl Broker {
         self.check_running()?;
         self.sessions.verify(&session)?;
         let token = self.catalogue.token(session.token())?;
-        self.count_in(&token)?;
+        self.seats.enter(&token, &self.limits, &self.metrics)?;
         match self.sessions.enter(&session) {
             Ok(narrowed) => Ok(Seat {
                 access: Access { token, narrowed },
@@ -124,7 +180,7 @@ impl Broker {
                 session,
             }),
             Err(refusal) => {
-                self.count_out(&token);
+                self.seats.leave(&token, &self.metrics);
                 Err(refusal)
             }
         }
@@ -137,17 +193,52 @@ impl Broker {
 
     // Publishing and subscribing
 
-    /// Writes all of `drafts`, in order, or none of them.
-    pub async fn publish(&self, access: &Access, drafts: Vec<(Target, Draft)>) -> Result<Vec<Arc<Event>>, Refusal> {
+    /// Writes all of it, in order, or nothing; returns once it is as safe as was asked for.
+    pub async fn publish(&self, access: &Access, publishing: Publishing) -> Result<Published, Error> {
         self.check_running()?;
-        let mut placed = Vec::with_capacity(drafts.len());
-        for (target, draft) in drafts {
-            placed.push((self.find(access, Verb::Write, &target)?, draft));
+        let (creator, now_ms) = (access.token.creator, now_ms());
+        let mut drafts = Vec::with_capacity(publishing.drafts.len());
+        for (target, draft) in publishing.drafts {
+            let stream = self.find(access, Verb::Write, &target)?;
+            self.check_draft(&stream, creator, now_ms, &draft)?;
+            drafts.push((stream, draft));
         }
-        Ok(self.log.append(access.token.creator, catalogue::now_ms(), placed).await)
+        let expected = publishing.expected;
+        if expected.is_some() && drafts.iter().any(|(stream, _)| stream.id != drafts[0].0.id) {
+            let text = "an offset can be expected of one stream only";
+            return Err(Refusal::new(Code::EventMalformed, text).into());
+        }
+        let publication = Publication {
+            creator,
+            now_ms,
+            drafts,
+            ack: publishing.ack,
+            expected,
+            key: publishing
+                .key
+                .map(|(key, request)| RequestKey::new(creator, &key, &request)),
+        };
+        self.log.append(publication).await
     }
 
-    /// Subscribes a connection to what is published from now on; doing it twice is doing it once.
+    /// Refused unless the stream's own filter takes it.
+    fn check_draft(&self, stream: &Stream, creator: IdentityId, now_ms: u64, draft: &Draft) -> Result<(), Refusal> {
+        let Some(filter) = self.catalogue.filter(&stream.id) else {
+            return Ok(());
+        };
+        let elems = draft.elems.value();
+        let accepts = |elems| {
+            let subject = Subject::draft(stream.id, &stream.path, creator, now_ms, draft, elems);
+            filter.accepts(&subject, now_ms)
+        };
+        if elems.as_ref().is_some_and(accepts) {
+            return Ok(());
+        }
+        let text = format!("the stream takes what its filter accepts: {}", filter.source());
+        Err(Refusal::new(Code::EventFiltered, text))
+    }
+
+    /// Subscribes a connection; doing it twice is doing it once.
     ///
     /// The worker is made to listen before the head is read, so nothing falls between. Nothing is
     /// pushed here: the caller pushes the acknowledgement before this thread delivers again.
@@ -157,20 +248,49 @@ impl Broker {
         key: ConnectionKey,
         access: &Access,
         target: &Target,
-    ) -> Result<(), Refusal> {
-        let stream = self.find(access, Verb::Read, target)?.id;
-        if worker.shard.borrow().subscribes(key, &stream) {
-            return Ok(());
+        following: Following,
+    ) -> Result<Subscribed, Refusal> {
+        let stream = self.find(access, Verb::Read, target)?;
+        let there = worker.shard.borrow_mut().cursor(key, &stream.id);
+        if let Some(cursor) = there {
+            let view = self.log.open(&stream);
+            let resume = Resume::from(&view, cursor);
+            return Ok(Subscribed { stream, view, resume });
         }
         let most = self.limits.max_subscriptions;
         if worker.shard.borrow().subscription_count(key) >= most {
             let text = format!("a connection has at most {most} subscriptions");
             return Err(Refusal::new(Code::LimitSubscriptions, text));
         }
-        worker.listen(stream);
-        let cursor = self.log.head(&stream);
-        worker.shard.borrow_mut().subscribe(key, stream, cursor);
+        self.check_filters(worker, key, &following)?;
+        worker.listen(stream.id);
+        let view = self.log.open(&stream);
+        let resume = match following.from {
+            From::Head => Resume::live(&view),
+            From::Position(position) => Resume::since(&view, position),
+            From::Last(count) => Resume::last(&view, count),
+        };
+        let subscription = match resume.cursor < view.head {
+            true => Subscription::replay(resume.cursor),
+            false => Subscription::live(resume.cursor),
+        };
+        let terms = following.terms.map(Box::new);
+        worker.shard.borrow_mut().subscribe(key, stream.id, subscription, terms);
+        if subscription.state() != State::Live {
+            worker.mailbox.ring();
+        }
         self.metrics.subscriptions.inc();
+        Ok(Subscribed { stream, view, resume })
+    }
+
+    /// Filters cost memory and time whether or not anything comes of them.
+    fn check_filters<P>(&self, worker: &Worker<P>, key: ConnectionKey, following: &Following) -> Result<(), Refusal> {
+        let has_filter = following.terms.as_ref().is_some_and(|terms| terms.filter.is_some());
+        let most = self.limits.max_filters;
+        if has_filter && worker.shard.borrow_mut().filter_count(key) >= most {
+            let text = format!("a connection has at most {most} subscriptions with a filter");
+            return Err(Refusal::new(Code::LimitFilter, text));
+        }
         Ok(())
     }
 
@@ -203,10 +323,23 @@ impl Broker {
         worker.shard.borrow_mut().close(key);
     }
 
-    /// Reads the log for a subscription that is behind.
-    pub fn catch_up<P>(&self, worker: &Worker<P>, read: &Read) {
-        let page = self.log.read(&read.stream, read.after);
-        worker.shard.borrow_mut().on_page(read, &page);
+    /// What a subscription that is behind goes on with, if that is in memory.
+    pub fn read_recent(&self, read: &Read) -> Option<Page> {
+        let newest = || self.log.head(&read.stream).previous().max(read.after);
+        match read.part {
+            Part::All => self.log.read_recent(&read.stream, read.after),
+            Part::Newest => self.log.read_recent(&read.stream, newest()),
+            Part::Nothing => Some(Page {
+                events: Vec::new(),
+                head: self.log.head(&read.stream),
+                keeps: true,
+            }),
+        }
+    }
+
+    /// What a subscription that is behind goes on with, from the disk.
+    pub async fn read(&self, read: &Read) -> Result<Page, Fault> {
+        self.log.read(&read.stream, read.after).await
     }
 
     /// A stream is no more: its subscriptions end.
@@ -216,77 +349,6 @@ impl Broker {
         worker.ignore(stream);
     }
 
-    // Streams
-
-    /// The stream somebody means, if they may do `verb` to it.
-    pub fn find(&self, access: &Access, verb: Verb, target: &Target) -> Result<Arc<Stream>, Refusal> {
-        if let Target::Path(path) = target {
-            access.check_path(verb, path)?;
-        }
-        let stream = self.catalogue.find(target).ok_or_else(|| Refusal::no_stream(target))?;
-        if let Target::Id(_) = target {
-            access.check_stream(verb, &stream)?;
-        }
-        Ok(stream)
-    }
-
-    /// The stream somebody means, if they may do anything at all to it.
-    pub fn look_up(&self, access: &Access, target: &Target) -> Result<Arc<Stream>, Refusal> {
-        let touches = |path: &Path| access.scope().touches(path);
-        if let Target::Path(path) = target
-            && path.company() == access.token.company.as_str()
-            && !touches(path)
-        {
-            return Err(Refusal::new(Code::ScopeDenied, format!("no right to {path}")));
-        }
-        let found = self.catalogue.find(target).filter(|stream| touches(&stream.path));
-        found.ok_or_else(|| Refusal::no_stream(target))
-    }
-
-    /// The streams that somebody may do anything to, by path.
-    pub async fn list_streams(&self, access: &Access, page: StreamPage) -> Result<Vec<Stream>, Error> {
-        let wanted = |path: &Path| access.scope().touches(path);
-        self.catalogue.streams_of(&access.token.company, page, wanted).await
-    }
-
-    /// Makes a stream.
-    pub async fn add_stream(&self, access: &Access, new: &NewStream) -> Result<Stream, Error> {
-        let company = &access.token.company;
-        if new.path.company() != company.as_str() {
-            let text = format!("a stream of company {company} has a path that starts with /{company}/");
-            return Err(Refusal::new(Code::ScopeDenied, text).into());
-        }
-        access.check_path(Verb::Manage, &new.path)?;
-        self.limits.check_capacity(new.capacity)?;
-        self.limits.check_text("a description", &new.description)?;
-        let most = self.limits.max_streams;
-        if self.catalogue.stream_count(company.as_str()) >= most {
-            let text = format!("a company has at most {most} streams");
-            return Err(Refusal::new(Code::LimitStreams, text).into());
-        }
-        let stream = self.catalogue.add_stream(new, access.token.creator).await?;
-        self.follow_changes().await?;
-        Ok(stream)
-    }
-
-    /// Changes a stream.
-    pub async fn change_stream(&self, access: &Access, id: StreamId, change: &StreamChange) -> Result<Stream, Error> {
-        self.find(access, Verb::Manage, &Target::Id(id))?;
-        self.limits.check_capacity(change.capacity.unwrap_or(0))?;
-        self.limits
-            .check_text("a description", change.description.as_deref().unwrap_or_default())?;
-        let changed = self.catalogue.change_stream(id, change, access.token.creator).await?;
-        self.follow_changes().await?;
-        Ok(changed.ok_or_else(|| Refusal::no_stream(id))?)
-    }
-
-    /// Deletes a stream, its events and everybody's subscription to it.
-    pub async fn remove_stream(&self, access: &Access, id: StreamId) -> Result<(), Error> {
-        self.find(access, Verb::Manage, &Target::Id(id))?;
-        self.catalogue.remove_stream(id).await?;
-        Ok(self.follow_changes().await?)
-    }
-
     // What happens by itself
 
     /// Follows what changed in the catalogue, by us or by another process, and draws the conclusions.
@@ -294,6 +356,9 @@ impl Broker {
         let ended = self.catalogue.refresh().await?;
         for token in ended.tokens {
             self.hub.tell(&Notice::TokenEnded(token));
+        }
+        for stream in &ended.changed {
+            self.log.adjust(stream);
         }
         for stream in &ended.streams {
             self.log.forget(stream);
@@ -318,6 +383,7 @@ impl Broker {
     /// Refused while stopping; fails if the database does not answer.
     pub async fn check_ready(&self) -> Result<(), Error> {
         self.check_running()?;
+        self.log.check()?;
         Ok(self.catalogue.check().await?)
     }
 
@@ -327,51 +393,14 @@ impl Broker {
         self.hub.tell(&Notice::Stopping);
     }
 
+    /// The log ends once everything is written.
+    pub fn stop_log(&self) {
+        self.log.stop();
+    }
+
     /// How many connections there are.
     pub fn connection_count(&self) -> usize {
-        self.connections.lock().total
-    }
-
-    fn narrow(&self, token: &Token, paths: &ScopeJson) -> Result<Scope, Refusal> {
-        let scope = Scope::parse(paths, &token.company, self.limits.max_patterns)?;
-        if !token.scope.covers(&scope) {
-            let text = "\"paths\" asks for more than the token may do";
-            return Err(Refusal::new(Code::ScopeDenied, text));
-        }
-        Ok(scope)
-    }
-
-    fn count_in(&self, token: &Token) -> Result<(), Refusal> {
-        let mut connections = self.connections.lock();
-        let (most, most_each) = (self.limits.max_connections, self.limits.max_company_connections);
-        if connections.total >= most {
-            let text = format!("{most} connections are open, more are not allowed");
-            return Err(Refusal::new(Code::LimitConnections, text));
-        }
-        let of_company = connections.by_company.entry(token.company_id).or_default();
-        if *of_company >= most_each {
-            let text = format!("a company has at most {most_each} connections");
-            return Err(Refusal::new(Code::LimitConnections, text));
-        }
-        *of_company += 1;
-        connections.total += 1;
-        drop(connections);
-        self.metrics.connections.inc();
-        self.metrics.connections_opened.inc();
-        Ok(())
-    }
-
-    fn count_out(&self, token: &Token) {
-        let mut connections = self.connections.lock();
-        connections.total -= 1;
-        if let Entry::Occupied(mut of_company) = connections.by_company.entry(token.company_id) {
-            *of_company.get_mut() -= 1;
-            if *of_company.get() == 0 {
-                of_company.remove();
-            }
-        }
-        drop(connections);
-        self.metrics.connections.dec();
+        self.seats.count()
     }
 
     fn check_running(&self) -> Result<(), Refusal> {
@@ -379,19 +408,5 @@ impl Broker {
             return Err(Refusal::new(Code::ServerStopping, "the server is stopping"));
         }
         Ok(())
-    }
-}
-
-impl Seat {
-    /// The product this seat is in.
-    pub fn broker(&self) -> &Broker {
-        &self.broker
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.broker.count_out(&self.access.token);
-        self.broker.sessions.leave(&self.session);
     }
 }

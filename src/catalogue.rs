@@ -9,15 +9,16 @@ mod mirror;
 mod streams;
 mod tokens;
 
-pub use database::{file as database_file, now_ms};
+pub use crate::database::now_ms;
 pub use tokens::{Issued, NewToken};
 
-use crate::catalogue::database::Pools;
 use crate::catalogue::mirror::Mirror;
+use crate::database::Database;
 use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::id::{StreamId, TokenKey};
 use crate::domain::stream::{Stream, Target};
 use crate::domain::token::Token;
+use crate::engine::filter::Filter;
 use crate::metrics::Metrics;
 use hmac::{Hmac, KeyInit, Mac};
 use parking_lot::RwLock;
@@ -52,29 +53,31 @@ struct Followed {
     ended: Ended,
 }
 
-/// What is no more since the last look.
+/// What is no more, or different, since the last look.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Ended {
     /// Tokens revoked or expired.
     pub tokens: Vec<TokenKey>,
     /// Streams deleted.
     pub streams: Vec<StreamId>,
+    /// Streams that are new or different.
+    pub changed: Vec<Arc<Stream>>,
 }
 
 impl Catalogue {
-    /// Opens the file, creating and migrating it if need be. The mirror is empty until the first
-    /// [`Catalogue::refresh`].
-    pub async fn open(url: &str, metrics: Arc<Metrics>) -> Result<Self, Fault> {
-        let Pools {
-            writer,
-            readers,
-            follower,
-        } = database::open(url).await?;
+    /// Of a file that nobody has opened yet, for who needs nothing else of it.
+    pub async fn open_file(url: &str, metrics: Arc<Metrics>) -> Result<Self, Fault> {
+        let (file, writer) = Database::open(url).await?;
+        Self::open(&file, writer, metrics).await
+    }
+
+    /// Of a file that `writer` opened. The mirror is empty until the first [`Catalogue::refresh`].
+    pub async fn open(file: &Database, writer: SqlitePool, metrics: Arc<Metrics>) -> Result<Self, Fault> {
         let secret = database::signing_secret(&writer).await?;
         Ok(Self {
             writer,
-            readers,
-            follower,
+            readers: file.readers(),
+            follower: file.reader(),
             secret,
             token_hash: derive(&secret, "streamgate token hash 1"),
             mirror: RwLock::default(),
@@ -150,6 +153,16 @@ impl Catalogue {
         }
     }
 
+    /// What a stream takes, if not everything.
+    pub fn filter(&self, id: &StreamId) -> Option<Filter> {
+        self.mirror.read().filter(id)
+    }
+
+    /// All streams.
+    pub fn streams(&self) -> Vec<Arc<Stream>> {
+        self.mirror.read().streams().cloned().collect()
+    }
+
     /// Follows what changed in the database, and returns what ended by that or by its time.
     ///
     /// What ended is kept until it is returned, so that a caller who gives up half-way, or a
@@ -203,8 +216,10 @@ impl Catalogue {
             }
             database::Subject::Stream(id) => {
                 let stream = self.load_stream(id).await?;
-                if stream.is_none() {
-                    ended.streams.push(id);
+                let stream = stream.map(Arc::new);
+                match &stream {
+                    Some(stream) => ended.changed.push(Arc::clone(stream)),
+                    None => ended.streams.push(id),
                 }
                 self.mirror.write().put_stream(id, stream);
             }
@@ -222,6 +237,7 @@ impl Catalogue {
         let ended = current.missing_from(&before);
         followed.ended.tokens.extend(ended.tokens);
         followed.ended.streams.extend(ended.streams);
+        followed.ended.changed = current.streams().cloned().collect();
         followed.number = newest;
         Ok(())
     }

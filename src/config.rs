@@ -5,7 +5,7 @@
 
 use crate::domain::limits::Limits;
 use crate::domain::origin::Origins;
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
@@ -49,6 +49,12 @@ pub struct Config {
     /// How the log's lines look.
     #[arg(long, env = "STREAMGATE_LOG_FORMAT", default_value = "text", value_enum)]
     pub log_format: LogFormat,
+    /// How long a repeated Idempotency-Key gets its first answer again.
+    #[arg(long, env = "STREAMGATE_KEY_WINDOW", default_value = "1h", value_parser = duration)]
+    pub key_window: Duration,
+    /// Whether the whole database file is looked through for damage at the start.
+    #[arg(long, env = "STREAMGATE_CHECK_DATABASE", default_value_t = true, action = ArgAction::Set)]
+    pub check_database: bool,
     /// The bounds.
     #[command(flatten)]
     pub limits: Limits,

@@ -3,6 +3,7 @@
 //! Knows no storage, no wire and no clock; a fault merely carries what its source said.
 //! Invariant: a value of one of these types is valid.
 
+pub mod durability;
 pub mod error;
 pub mod event;
 pub mod id;

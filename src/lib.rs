@@ -7,6 +7,7 @@ pub mod engine;
 
 pub mod broker;
 pub mod catalogue;
+pub mod database;
 pub mod hub;
 pub mod log;
 pub mod metrics;

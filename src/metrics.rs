@@ -58,6 +58,20 @@ metrics! {
     log_events: Gauge,
     /// Bytes of the events kept in memory now
     log_bytes: Gauge,
+    /// Commits of the log
+    log_commits: Counter,
+    /// Bytes of events written by those commits
+    log_written_bytes: Counter,
+    /// Bytes of events waiting for the disk now
+    log_pending_bytes: Gauge,
+    /// Bytes of Idempotency-Keys remembered now
+    log_key_bytes: Gauge,
+    /// Whether the disk takes no events now: 1, else 0
+    log_failing: Gauge,
+    /// Events read from the disk
+    log_events_read: Counter,
+    /// Pieces of streams read from the disk
+    log_chunks_read: Counter,
     /// Streams in the catalogue now
     streams: Gauge,
     /// HTTP requests by the class of their status

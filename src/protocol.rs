@@ -4,6 +4,7 @@
 //! protocol is chosen by the path alone, never by looking into frames.
 
 pub mod conversation;
+pub mod events;
 pub mod extract;
 pub mod frame;
 pub mod inbound;

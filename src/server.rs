@@ -4,15 +4,17 @@
 //! outlives [`Server::run_until`].
 
 use crate::broker::Broker;
-use crate::catalogue::{self, Catalogue, now_ms};
+use crate::catalogue::Catalogue;
 use crate::config::Config;
+use crate::database::{self, Database, now_ms};
 use crate::domain::error::{Error, Fault};
 use crate::domain::id::SYSTEM;
 use crate::domain::origin::Origins;
 use crate::domain::path::{CompanyName, Path, UserName};
-use crate::domain::stream::{DEFAULT_CAPACITY, NewStream};
+use crate::domain::stream::{DEFAULT_CAPACITY, NewStream, Rules};
 use crate::hub::Hub;
 use crate::hub::worker::{Manners, Worker};
+use crate::log::{self, Log};
 use crate::metrics::Metrics;
 use crate::protocol::upgrade::Doorkeeper;
 use crate::protocol::{self, pump};
@@ -50,6 +52,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 const WRITE_USED: Duration = Duration::from_secs(10);
 /// The least time for the last write.
 const LAST_WRITE: Duration = Duration::from_millis(500);
+/// The longest that the log's last writing may take.
+const LAST_LOG: Duration = Duration::from_secs(10);
 /// Requests on a worker after which others get a turn, however fast they follow each other.
 const REQUESTS: u32 = 32;
 /// How often a stopping server looks whether all have gone.
@@ -62,8 +66,8 @@ pub struct Server {
     demo: Option<Demo>,
     http: actix_server::Server,
     chores: Vec<JoinHandle<()>>,
+    writing: log::Tasks,
     shutdown_timeout: Duration,
-    _lock: File,
 }
 
 /// What the first start on an empty database made; the only time the token is known.
@@ -86,8 +90,10 @@ impl Server {
         let address = listener.local_addr().map_err(Fault::from)?;
         let lock = lock(&config.database_url)?;
         let metrics = Arc::new(Metrics::default());
-        let catalogue = Catalogue::open(&config.database_url, Arc::clone(&metrics)).await?;
+        let (database, writer) = Database::open(&config.database_url).await?;
+        let catalogue = Catalogue::open(&database, writer, Arc::clone(&metrics)).await?;
         let demo = first_start(&catalogue).await?;
+        catalogue.refresh().await?;
         let terms = Terms {
             ttl: config.session_ttl,
             ttl_max: config.session_ttl_max,
@@ -97,7 +103,17 @@ impl Server {
         let mac = catalogue.key_for("streamgate session id 1");
         let sessions = Sessions::new(mac, terms, now_ms(), Arc::clone(&metrics));
         let hub = Arc::new(Hub::new(config.limits.max_mailbox_events, Arc::clone(&metrics)));
-        let broker = Arc::new(Broker::new(catalogue, sessions, hub, config.limits.clone(), metrics));
+        let setup = log::Setup {
+            database: &database,
+            lock,
+            streams: &catalogue.streams(),
+            limits: &config.limits,
+            key_window: config.key_window,
+            check: config.check_database,
+        };
+        let (log, writing) = Log::start(setup, Arc::clone(&hub), Arc::clone(&metrics)).await?;
+        let limits = config.limits.clone();
+        let broker = Arc::new(Broker::new(catalogue, sessions, log, hub, limits, metrics));
         broker.follow_changes().await?;
         Ok(Self {
             address,
@@ -105,8 +121,8 @@ impl Server {
             chores: start_chores(&broker),
             broker,
             demo,
+            writing,
             shutdown_timeout: config.shutdown_timeout,
-            _lock: lock,
         })
     }
 
@@ -144,6 +160,10 @@ impl Server {
             Ok(Err(fault)) => tracing::error!("when tokens were last used was not written down: {fault}"),
             Err(_) => tracing::warn!("when tokens were last used could not be written down in time"),
         }
+        self.broker.stop_log();
+        if tokio::time::timeout(LAST_LOG, self.writing.end()).await.is_err() {
+            tracing::error!("what was accepted could not all be written in time");
+        }
         Ok(ended.unwrap_or(Ok(()))?)
     }
 }
@@ -180,10 +200,16 @@ fn listen(address: SocketAddr) -> Result<TcpListener, Fault> {
 
 /// One server a database file: the order of events is given by one writer.
 fn lock(database_url: &str) -> Result<File, Fault> {
-    let mut path = catalogue::database_file(database_url)?.into_os_string();
+    let mut path = database::file(database_url)?.into_os_string();
     path.push(".lock");
     let path = PathBuf::from(path);
-    let file = File::create(&path)?;
+    // What is in it stays: it tells how far the log has come.
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
@@ -210,6 +236,7 @@ async fn first_start(catalogue: &Catalogue) -> Result<Option<Demo>, Error> {
         path: path.clone(),
         description: "Made at the first start".to_owned(),
         capacity: DEFAULT_CAPACITY,
+        rules: Rules::default(),
     };
     already_there(catalogue.add_company(&company).await)?;
     already_there(catalogue.add_stream(&stream, SYSTEM).await.map(|_| ()))?;

@@ -36,7 +36,7 @@ pub struct Terms {
 #[derive(Default)]
 pub struct Wishes {
     /// Less than the token may do.
-    pub scope: Option<Scope>,
+    pub scope: Option<Arc<Scope>>,
     /// Another time to live.
     pub ttl: Option<Duration>,
 }
@@ -108,7 +108,7 @@ impl Sessions {
         let is_plain = wishes.scope.is_none() && wishes.ttl.is_none();
         let id = self.sign(token, lapses_ms, !is_plain);
         if !is_plain {
-            let scope = wishes.scope.map(Arc::new);
+            let scope = wishes.scope;
             let (ttl_ms, connections) = (ms(ttl), 0);
             self.remember(
                 &mut self.table.lock(),
@@ -289,7 +289,7 @@ mod tests {
     fn what_was_narrowed_stays_narrow_or_lapses() {
         let before = sessions(1);
         let wishes = || Wishes {
-            scope: Some(Scope::default()),
+            scope: Some(Arc::default()),
             ttl: None,
         };
         let id = before.issue(TOKEN, wishes()).expect("issued");

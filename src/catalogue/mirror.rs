@@ -8,6 +8,7 @@ use crate::domain::id::{StreamId, TokenKey};
 use crate::domain::path::Path;
 use crate::domain::stream::Stream;
 use crate::domain::token::Token;
+use crate::engine::filter::Filter;
 use foldhash::fast::RandomState;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub struct Mirror {
     expiring: BTreeSet<(u64, TokenKey)>,
     streams: HashMap<StreamId, Arc<Stream>, RandomState>,
     by_path: HashMap<Path, StreamId, RandomState>,
+    /// What streams take, of those that do not take everything.
+    filters: HashMap<StreamId, Filter, RandomState>,
     /// Streams by company.
     counts: HashMap<Box<str>, usize, RandomState>,
 }
@@ -41,7 +44,7 @@ impl Mirror {
             mirror.put_token(hashed.token.key, Some(hashed));
         }
         for stream in streams {
-            mirror.put_stream(stream.id, Some(stream));
+            mirror.put_stream(stream.id, Some(Arc::new(stream)));
         }
         mirror
     }
@@ -65,6 +68,16 @@ impl Mirror {
     /// The stream at a path.
     pub fn stream_at(&self, path: &Path) -> Option<Arc<Stream>> {
         self.stream(self.by_path.get(path)?)
+    }
+
+    /// What a stream takes, if not everything.
+    pub fn filter(&self, id: &StreamId) -> Option<Filter> {
+        self.filters.get(id).cloned()
+    }
+
+    /// All streams.
+    pub fn streams(&self) -> impl Iterator<Item = &Arc<Stream>> {
+        self.streams.values()
     }
 
     /// How many streams there are.
@@ -98,7 +111,7 @@ impl Mirror {
     }
 
     /// Puts a stream in place of what was known of it.
-    pub fn put_stream(&mut self, id: StreamId, stream: Option<Stream>) {
+    pub fn put_stream(&mut self, id: StreamId, stream: Option<Arc<Stream>>) {
         if let Some(old) = self.streams.remove(&id) {
             if self.by_path.get(&old.path) == Some(&id) {
                 self.by_path.remove(&old.path);
@@ -107,10 +120,17 @@ impl Mirror {
                 *count -= 1;
             }
         }
+        self.filters.remove(&id);
         if let Some(stream) = stream {
+            // It was parsed when it was set; what does not parse any more takes nothing away.
+            let filter = stream.rules.filter.as_deref();
+            let parsed = filter.map(|text| Filter::parse(text, usize::MAX));
+            if let Some(Ok(filter)) = parsed {
+                self.filters.insert(id, filter);
+            }
             *self.counts.entry(stream.path.company().into()).or_default() += 1;
             self.by_path.insert(stream.path.clone(), id);
-            self.streams.insert(id, Arc::new(stream));
+            self.streams.insert(id, stream);
         }
     }
 
@@ -146,6 +166,7 @@ impl Mirror {
         Ended {
             tokens: tokens.copied().collect(),
             streams: streams.copied().collect(),
+            changed: Vec::new(),
         }
     }
 }

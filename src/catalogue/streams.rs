@@ -1,11 +1,13 @@
 //! Streams: all SQL of what there is to publish to and subscribe to.
 
-use crate::catalogue::database::{exact, now_ms, unsigned};
+use crate::catalogue::database::{exact, unsigned};
 use crate::catalogue::{Catalogue, on_constraint};
+use crate::database::now_ms;
+use crate::domain::durability::Durability;
 use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::id::{IdentityId, StreamId};
 use crate::domain::path::{CompanyName, Path};
-use crate::domain::stream::{NewStream, Stream, StreamChange, StreamPage};
+use crate::domain::stream::{NewStream, Rules, Stream, StreamChange, StreamPage};
 use futures_util::TryStreamExt;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -20,13 +22,14 @@ impl Catalogue {
             path: new.path.clone(),
             description: new.description.clone(),
             capacity: new.capacity,
+            rules: new.rules.clone(),
             creator,
             created_ms: now_ms(),
             edited: None,
         };
         sqlx::query(
-            "insert into stream (stream_id, company_id, path, description, capacity, creator, created_ms)
-             values ($1, $2, $3, $4, $5, $6, $7)",
+            "insert into stream (stream_id, company_id, path, description, capacity, creator, created_ms,
+             ack, filter, max_age_s, max_bytes) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         )
         .bind(&stream.id.bytes()[..])
         .bind(company_id)
@@ -35,6 +38,10 @@ impl Catalogue {
         .bind(stream.capacity as i64)
         .bind(&creator.bytes()[..])
         .bind(stream.created_ms as i64)
+        .bind(stream.rules.ack.word())
+        .bind(&stream.rules.filter)
+        .bind(stream.rules.max_age_s.map(|seconds| seconds as i64))
+        .bind(stream.rules.max_bytes.map(|bytes| bytes as i64))
         .execute(&self.writer)
         .await
         .map_err(|error| on_constraint(error, "stream.path", taken))?;
@@ -48,12 +55,21 @@ impl Catalogue {
         change: &StreamChange,
         editor: IdentityId,
     ) -> Result<Option<Stream>, Fault> {
+        let signed = |number: Option<u64>| number.map(|number| number as i64);
         sqlx::query(
             "update stream set description = coalesce($1, description), capacity = coalesce($2, capacity),
-             editor = $3, edited_ms = $4 where stream_id = $5",
+             ack = coalesce($3, ack), filter = iif($4, $5, filter), max_age_s = iif($6, $7, max_age_s),
+             max_bytes = iif($8, $9, max_bytes), editor = $10, edited_ms = $11 where stream_id = $12",
         )
         .bind(&change.description)
-        .bind(change.capacity.map(|capacity| capacity as i64))
+        .bind(signed(change.capacity))
+        .bind(change.ack.map(Durability::word))
+        .bind(change.filter.is_some())
+        .bind(change.filter.as_ref().and_then(Option::as_deref))
+        .bind(change.max_age_s.is_some())
+        .bind(signed(change.max_age_s.flatten()))
+        .bind(change.max_bytes.is_some())
+        .bind(signed(change.max_bytes.flatten()))
         .bind(&editor.bytes()[..])
         .bind(now_ms() as i64)
         .bind(&id.bytes()[..])
@@ -128,11 +144,25 @@ fn parse_stream(row: &SqliteRow) -> Result<Stream, Fault> {
             .transpose()
     };
     let edited_ms: Option<i64> = row.try_get("edited_ms")?;
+    let number = |column| -> Result<Option<u64>, Fault> {
+        let number: Option<i64> = row.try_get(column)?;
+        Ok(number.map(unsigned))
+    };
+    let ack = Durability::parse(row.try_get("ack")?, Code::BodyMalformed).map_err(|refusal| Fault::Stored {
+        what: "durability",
+        why: refusal.to_string(),
+    })?;
     Ok(Stream {
         id: StreamId::new(exact(&id, "stream id")?),
         path,
         description: row.try_get("description")?,
         capacity: unsigned(row.try_get("capacity")?),
+        rules: Rules {
+            ack,
+            filter: row.try_get("filter")?,
+            max_age_s: number("max_age_s")?,
+            max_bytes: number("max_bytes")?,
+        },
         creator: identity("creator")?.unwrap_or(crate::domain::id::SYSTEM),
         created_ms: unsigned(row.try_get("created_ms")?),
         edited: identity("editor")?.zip(edited_ms.map(unsigned)),

@@ -2,9 +2,10 @@
 //!
 //! A secret is made here, returned once, and stored as a keyed hash only.
 
-use crate::catalogue::database::{exact, now_ms, unsigned};
+use crate::catalogue::database::{exact, unsigned};
 use crate::catalogue::mirror::Hashed;
 use crate::catalogue::{Catalogue, on_constraint};
+use crate::database::now_ms;
 use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::id::{IdentityId, SYSTEM, TokenKey};
 use crate::domain::path::{CompanyName, UserName};

@@ -8,7 +8,7 @@ use crate::domain::error::Error;
 use crate::domain::id::{SYSTEM, TokenKey};
 use crate::domain::path::{CompanyName, Path, UserName};
 use crate::domain::scope::{Scope, ScopeJson, Verb};
-use crate::domain::stream::{DEFAULT_CAPACITY, NewStream, Stream, StreamPage};
+use crate::domain::stream::{DEFAULT_CAPACITY, NewStream, Rules, Stream, StreamPage};
 use crate::domain::token::Token;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -101,7 +101,7 @@ pub enum StreamCommand {
 }
 
 async fn open(config: &Config) -> Result<Catalogue, Error> {
-    Ok(Catalogue::open(&config.database_url, Arc::default()).await?)
+    Ok(Catalogue::open_file(&config.database_url, Arc::default()).await?)
 }
 
 impl CompanyCommand {
@@ -215,6 +215,7 @@ impl StreamCommand {
                 config.limits.check_capacity(capacity)?;
                 config.limits.check_text("a description", &description)?;
                 let new = NewStream {
+                    rules: Rules::default(),
                     path,
                     description,
                     capacity,

@@ -74,7 +74,7 @@ catalogue! {
     KeyBusy = "key.busy", 409, None, true, "The first request of this Idempotency-Key is not answered yet; try again in a moment.";
     QueryMalformed = "query.malformed", 400, None, false, "Correct the query parameter that the text names.";
     FrameMalformed = "frame.malformed", 400, None, false, "Send one JSON object a text frame.";
-    RequestUnknown = "request.unknown", 400, None, false, "Use type subscribe, unsubscribe or heartbeat.";
+    RequestUnknown = "request.unknown", 400, None, false, "Use type subscribe, unsubscribe, create or heartbeat.";
     RequestUnsupported = "request.unsupported", 501, None, false, "Leave out the field that the text names.";
     UpgradeMalformed = "upgrade.malformed", 400, None, false, "Open the address with a WebSocket client (RFC 6455, version 13).";
     FrameProtocol = "frame.protocol", 400, Some(1002), false, "Use a WebSocket client that keeps to RFC 6455.";
@@ -91,9 +91,9 @@ catalogue! {
     LimitSubscriptions = "limit.subscriptions", 429, None, true, "Unsubscribe from something, or raise STREAMGATE_MAX_SUBSCRIPTIONS.";
     LimitConnections = "limit.connections", 429, None, true, "Close connections or try later, or raise STREAMGATE_MAX_CONNECTIONS or STREAMGATE_MAX_COMPANY_CONNECTIONS.";
     LimitSessions = "limit.sessions", 429, None, true, "Let sessions lapse, or raise STREAMGATE_MAX_SESSIONS or STREAMGATE_MAX_TOKEN_SESSIONS.";
-    LimitFilter = "limit.filter", 400, None, false, "Use a shorter or flatter filter, or raise STREAMGATE_MAX_FILTER_BYTES.";
+    LimitFilter = "limit.filter", 400, None, false, "Use fewer, shorter or flatter filters, or raise STREAMGATE_MAX_FILTER_BYTES or STREAMGATE_MAX_FILTERS.";
     LimitFind = "limit.find", 400, None, false, "Ask for fewer events at once, or raise STREAMGATE_MAX_FIND_EVENTS.";
-    LimitKeys = "limit.keys", 429, None, true, "Use fewer Idempotency-Keys, raise STREAMGATE_MAX_KEYS or shorten STREAMGATE_KEY_WINDOW.";
+    LimitKeys = "limit.keys", 429, None, true, "Use fewer Idempotency-Keys, raise STREAMGATE_MAX_KEY_BYTES or shorten STREAMGATE_KEY_WINDOW.";
     LimitRequests = "limit.requests", 429, None, true, "Wait for answers before asking for more, or raise STREAMGATE_MAX_OPEN_REQUESTS.";
     LimitPending = "limit.pending", 503, None, true, "Publish more slowly: the disk does not keep up. Or raise STREAMGATE_MAX_PENDING_BYTES.";
     ReaderSlow = "reader.slow", 503, Some(4003), true, "Read faster, or subscribe with another whenSlow; then connect again and resume from the last offset.";
@@ -141,6 +141,12 @@ pub enum Fault {
     /// The operating system failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    /// The database file is damaged.
+    #[error(
+        "the database is damaged: {0}; stop whatever uses it, keep a copy of it, and put a backup in its place \
+         (streamgate verify FILE tells whether one is sound)"
+    )]
+    Damaged(String),
     /// What is stored is not what we wrote.
     #[error("stored {what} is not valid: {why}")]
     Stored {

@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 const ENVELOPE_BYTES: usize = 400;
 
 /// What a publisher asks to have written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
     /// The publisher's own JSON object.
     pub elems: Payload,

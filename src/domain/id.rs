@@ -4,7 +4,9 @@
 //! Octave, `ID_PATTERN` of flowthings' Java client).
 
 use crate::domain::error::{Code, Refusal};
+use crate::domain::position::{Epoch, Offset};
 use serde::{Serialize, Serializer};
+use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// Twelve bytes behind a type letter.
@@ -62,6 +64,47 @@ impl<const LETTER: char> fmt::Debug for Id<LETTER> {
 impl<const LETTER: char> Serialize for Id<LETTER> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// What the names of all events of one stream and epoch begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stem([u8; 7]);
+
+impl Stem {
+    /// Of a stream in an epoch; another stream's or epoch's differs but for a chance of 2^-56.
+    pub fn of(stream: &StreamId, epoch: Epoch) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(stream.bytes());
+        hash.update(epoch.bits().to_be_bytes());
+        let mut stem = [0; 7];
+        stem.copy_from_slice(&hash.finalize()[..7]);
+        Self(stem)
+    }
+}
+
+impl EventId {
+    /// The event at a place: an event's name says where it is found.
+    pub fn at(stem: Stem, offset: Offset) -> Self {
+        let mut bytes = [0; 12];
+        bytes[..7].copy_from_slice(&stem.0);
+        bytes[7..].copy_from_slice(&offset.0.to_be_bytes()[3..]);
+        Self(bytes)
+    }
+
+    /// The name of the event `count` places after this one.
+    pub fn plus(&self, count: u32) -> Self {
+        let offset = Offset(self.offset().0 + u64::from(count));
+        let mut stem = [0; 7];
+        stem.copy_from_slice(&self.0[..7]);
+        Self::at(Stem(stem), offset)
+    }
+
+    /// The offset in the name.
+    pub fn offset(&self) -> Offset {
+        let mut bytes = [0; 8];
+        bytes[3..].copy_from_slice(&self.0[7..]);
+        Offset(u64::from_be_bytes(bytes))
     }
 }
 

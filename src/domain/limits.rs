@@ -56,12 +56,15 @@ pub struct Limits {
     /// Longest filter, in bytes.
     #[arg(long, env = "STREAMGATE_MAX_FILTER_BYTES", default_value_t = 1_024, value_parser = at_least_1)]
     pub max_filter_bytes: usize,
+    /// Most subscriptions of one socket that may have a filter.
+    #[arg(long, env = "STREAMGATE_MAX_FILTERS", default_value_t = 64, value_parser = at_least_1)]
+    pub max_filters: usize,
     /// Most events that one request may find.
     #[arg(long, env = "STREAMGATE_MAX_FIND_EVENTS", default_value_t = 10_000, value_parser = at_least_1)]
     pub max_find_events: usize,
-    /// Most Idempotency-Keys remembered at once.
-    #[arg(long, env = "STREAMGATE_MAX_KEYS", default_value_t = 100_000, value_parser = at_least_1)]
-    pub max_keys: usize,
+    /// Bytes of Idempotency-Keys remembered at once, with what was answered.
+    #[arg(long, env = "STREAMGATE_MAX_KEY_BYTES", default_value_t = 67_108_864, value_parser = at_least_1)]
+    pub max_key_bytes: usize,
     /// Most requests of one socket that may wait for their answer.
     #[arg(long, env = "STREAMGATE_MAX_OPEN_REQUESTS", default_value_t = 256, value_parser = at_least_1)]
     pub max_open_requests: usize,

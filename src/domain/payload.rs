@@ -28,6 +28,16 @@ impl Payload {
         Ok(Self(on_one_line(text)))
     }
 
+    /// What was checked before and has been stored since.
+    pub fn stored(text: Box<str>) -> Self {
+        Self(text)
+    }
+
+    /// What the text says; nothing if it nests too deeply for the parser.
+    pub fn value(&self) -> Option<serde_json::Value> {
+        serde_json::from_str(&self.0).ok()
+    }
+
     /// The text, as it came but for line breaks and tabs between its tokens.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,5 +1,6 @@
 //! A stream as the catalogue describes it.
 
+use crate::domain::durability::Durability;
 use crate::domain::id::{IdentityId, StreamId};
 use crate::domain::path::Path;
 
@@ -18,12 +19,27 @@ pub struct Stream {
     pub description: String,
     /// How many events it keeps; 0 keeps nothing, 1 keeps the last.
     pub capacity: u64,
+    /// What else is agreed about its events.
+    pub rules: Rules,
     /// Who made it.
     pub creator: IdentityId,
     /// When it was made, in milliseconds since 1970.
     pub created_ms: u64,
     /// Who changed it last, and when.
     pub edited: Option<(IdentityId, u64)>,
+}
+
+/// How a stream takes and keeps its events, beside its capacity.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// How safe an event is when its publisher is answered, unless the request says otherwise.
+    pub ack: Durability,
+    /// What it takes; the text of a filter.
+    pub filter: Option<String>,
+    /// How old events get before it lets go of them, in seconds.
+    pub max_age_s: Option<u64>,
+    /// How many bytes of events it keeps at most, counted in whole pieces.
+    pub max_bytes: Option<u64>,
 }
 
 /// A stream to be made.
@@ -34,6 +50,8 @@ pub struct NewStream {
     pub description: String,
     /// How many events it keeps.
     pub capacity: u64,
+    /// What else is agreed about its events.
+    pub rules: Rules,
 }
 
 /// What is to be different; `None` stays as it is.
@@ -43,6 +61,14 @@ pub struct StreamChange {
     pub description: Option<String>,
     /// How many events it keeps.
     pub capacity: Option<u64>,
+    /// How safe an event is when its publisher is answered.
+    pub ack: Option<Durability>,
+    /// What it takes; `Some(None)` takes everything.
+    pub filter: Option<Option<String>>,
+    /// How old events get, in seconds; `Some(None)` for any age.
+    pub max_age_s: Option<Option<u64>>,
+    /// How many bytes of events it keeps; `Some(None)` for any number.
+    pub max_bytes: Option<Option<u64>>,
 }
 
 /// Which part of a list is wanted.

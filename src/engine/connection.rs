@@ -46,6 +46,8 @@ pub struct Connection<P> {
     pub(super) behind: VecDeque<(StreamId, u32)>,
     /// Whether it stands in the shard's queue for pages of the log.
     pub(super) waiting: bool,
+    /// Whether a page is being read for it; there is one at a time.
+    pub(super) reading: bool,
     pub(super) dirty: bool,
 }
 
@@ -65,6 +67,7 @@ impl<P> Connection<P> {
             subscriptions: Vec::new(),
             behind: VecDeque::new(),
             waiting: false,
+            reading: false,
             dirty: false,
         }
     }
@@ -72,6 +75,11 @@ impl<P> Connection<P> {
     /// Where a stream stands, or would stand, among the subscriptions.
     pub(super) fn find(&self, stream: &StreamId) -> Result<usize, usize> {
         self.subscriptions.binary_search_by_key(stream, |(stream, _)| *stream)
+    }
+
+    /// Says that events will not come.
+    pub(super) fn tell(&mut self, stream: &StreamId, gap: &Gap) {
+        self.outbox.push_reply((self.dialect.gap)(stream, gap));
     }
 
     /// A subscription is behind and wants a page of the log.
@@ -82,7 +90,7 @@ impl<P> Connection<P> {
 
     /// Joins the queue for pages of the log, once, if a subscription is behind.
     pub(super) fn queue(&mut self, key: ConnectionKey, reads: &mut VecDeque<ConnectionKey>) {
-        if !self.waiting && !self.behind.is_empty() {
+        if !self.waiting && !self.reading && !self.behind.is_empty() {
             self.waiting = true;
             reads.push_back(key);
         }

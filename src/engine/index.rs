@@ -4,7 +4,8 @@
 
 use crate::domain::id::StreamId;
 use crate::engine::connection::ConnectionKey;
-use crate::engine::subscription::Subscription;
+use crate::engine::filter::Filter;
+use crate::engine::subscription::{Subscription, Terms, WhenSlow};
 use foldhash::fast::RandomState;
 use slab::Slab;
 use std::collections::HashMap;
@@ -15,6 +16,20 @@ pub struct Subscriber {
     pub connection: ConnectionKey,
     /// Its place in the stream.
     pub subscription: Subscription,
+    /// What else is agreed, if it is not the usual.
+    pub terms: Option<Box<Terms>>,
+}
+
+impl Subscriber {
+    /// What it wants if it does not read in time.
+    pub fn when_slow(&self) -> WhenSlow {
+        self.terms.as_ref().map_or(WhenSlow::CatchUp, |terms| terms.when_slow)
+    }
+
+    /// Which events it wants, if not all.
+    pub fn filter(&self) -> Option<&Filter> {
+        self.terms.as_ref()?.filter.as_ref()
+    }
 }
 
 /// Streams and their subscribers.

@@ -6,6 +6,7 @@
 //! was either pushed or told as a gap.
 
 use crate::domain::position::{Gap, GapReason, Offset};
+use crate::engine::filter::Filter;
 
 /// Where a connection is in a stream, and what it follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +20,33 @@ pub struct Subscription {
 pub enum State {
     /// The events as they are published.
     Live,
-    /// The log, a page at a time.
+    /// The log, a page at a time, because it asked for what was before.
+    Replaying,
+    /// The log, a page at a time, because it fell behind.
     CatchingUp,
+}
+
+/// What a subscription wants if it does not read in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenSlow {
+    /// Everything, later.
+    #[default]
+    CatchUp,
+    /// The newest event, and to be told what it missed.
+    Latest,
+    /// What comes then, and to be told what it missed.
+    Drop,
+    /// An end of the connection.
+    Disconnect,
+}
+
+/// What is agreed about a subscription beyond where it begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// If it does not read in time.
+    pub when_slow: WhenSlow,
+    /// Which events it wants.
+    pub filter: Option<Filter>,
 }
 
 /// What to do with a run of live events.
@@ -41,6 +67,12 @@ impl Subscription {
         Self { cursor, state }
     }
 
+    /// Everything after `cursor`, then live.
+    pub fn replay(cursor: Offset) -> Self {
+        let state = State::Replaying;
+        Self { cursor, state }
+    }
+
     /// The last place that was passed.
     pub fn cursor(&self) -> Offset {
         self.cursor
@@ -53,7 +85,7 @@ impl Subscription {
 
     /// Decides about the live events from `first` to `last`, without a hole between them.
     pub fn on_run(&mut self, first: Offset, last: Offset) -> Step {
-        if self.state == State::CatchingUp || last <= self.cursor {
+        if self.state != State::Live || last <= self.cursor {
             return Step::Skip;
         }
         let next = self.cursor.next();

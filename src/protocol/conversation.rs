@@ -11,7 +11,7 @@ use crate::protocol::inbound::{Arrival, Inbound};
 use crate::protocol::line::{Ending, Line, Ready};
 use crate::protocol::pump::{self, Desk};
 use bytes::{Bytes, BytesMut};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -36,7 +36,7 @@ pub struct Speech {
     /// How events and notices are rendered.
     pub dialect: Dialect,
     /// Answers a text message.
-    pub receive: fn(&Conversation, &str),
+    pub receive: fn(&Rc<Conversation>, &str),
 }
 
 /// A connection's own task.
@@ -50,6 +50,8 @@ pub struct Conversation {
     line: Rc<Line>,
     speech: &'static Speech,
     inbound: RefCell<Inbound>,
+    /// Requests that are not answered yet.
+    open_requests: Cell<usize>,
     peer: Option<SocketAddr>,
     opened: Instant,
 }
@@ -87,10 +89,11 @@ impl Conversation {
             line,
             speech: opening.speech,
             inbound: RefCell::new(inbound),
+            open_requests: Cell::new(0),
             peer: opening.peer,
             opened: Instant::now(),
         };
-        actix_rt::spawn(conversation.run());
+        actix_rt::spawn(Rc::new(conversation).run());
     }
 
     /// Queues a reply; it is written when the message that caused it has been dealt with.
@@ -98,7 +101,24 @@ impl Conversation {
         self.desk.shard.borrow_mut().reply(self.key, frame);
     }
 
-    async fn run(self) {
+    /// Counts a request in that will be answered later; refused with `limit.requests`.
+    pub fn begin_request(&self) -> Result<(), Refusal> {
+        let most = self.seat.broker().limits().max_open_requests;
+        if self.open_requests.get() >= most {
+            let text = format!("a connection has at most {most} requests that wait for an answer");
+            return Err(Refusal::new(Code::LimitRequests, text));
+        }
+        self.open_requests.set(self.open_requests.get() + 1);
+        Ok(())
+    }
+
+    /// Its answer is queued.
+    pub fn end_request(&self) {
+        self.open_requests.set(self.open_requests.get() - 1);
+        pump::flush(&self.desk, self.key);
+    }
+
+    async fn run(self: Rc<Self>) {
         self.read_early();
         pump::flush(&self.desk, self.key);
         while !self.is_over() {
@@ -114,7 +134,7 @@ impl Conversation {
     }
 
     /// What came with the upgrade, in a buffer of actix-http's that is not to be kept.
-    fn read_early(&self) {
+    fn read_early(self: &Rc<Self>) {
         let early = std::mem::take(&mut self.inbound.borrow_mut().partial);
         self.take(early);
     }
@@ -133,7 +153,7 @@ impl Conversation {
             .is_some_and(|connection| connection.outbox.bytes() <= most)
     }
 
-    fn read(&self) {
+    fn read(self: &Rc<Self>) {
         for _ in 0..READS {
             let partial = std::mem::take(&mut self.inbound.borrow_mut().partial);
             if partial.is_empty() {
@@ -152,7 +172,7 @@ impl Conversation {
     }
 
     /// Reads once; returns whether there may be more, and the buffer.
-    fn read_into(&self, mut buffer: BytesMut) -> (bool, BytesMut) {
+    fn read_into(self: &Rc<Self>, mut buffer: BytesMut) -> (bool, BytesMut) {
         buffer.reserve(READ_BYTES);
         match self.line.read(&mut buffer) {
             Ok(0) => self.lose(),
@@ -179,7 +199,7 @@ impl Conversation {
     }
 
     /// Deals with every whole message in `buffer`, keeps what is left of it, and gives back the memory.
-    fn take(&self, mut buffer: BytesMut) -> BytesMut {
+    fn take(self: &Rc<Self>, mut buffer: BytesMut) -> BytesMut {
         while !self.is_over() {
             let arrival = self.inbound.borrow_mut().next(&mut buffer);
             match arrival {
@@ -204,7 +224,7 @@ impl Conversation {
         }
     }
 
-    fn on_arrival(&self, arrival: Arrival) {
+    fn on_arrival(self: &Rc<Self>, arrival: Arrival) {
         match arrival {
             Arrival::Text(text) => (self.speech.receive)(self, &text),
             Arrival::Ping(body) => self.reply(frame::pong(&body)),
@@ -236,7 +256,7 @@ impl Conversation {
 
     /// Writes what is left, says that this was all, and waits a little for the peer to agree, so
     /// that the last bytes are not lost to a reset.
-    async fn farewell(self) {
+    async fn farewell(&self) {
         if !self.line.is_broken() {
             // Whether the peer took its time or not, this is the end.
             let _ = tokio::time::timeout(FAREWELL, self.part()).await;

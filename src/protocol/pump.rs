@@ -4,15 +4,18 @@
 //! for, what would block is left to the connection's own task; others get a turn in between.
 
 use crate::broker::Broker;
+use crate::database::now_ms;
 use crate::domain::error::{Code, Refusal};
 use crate::domain::event::Event;
 use crate::domain::id::TokenKey;
 use crate::engine::connection::ConnectionKey;
 use crate::engine::pulse::Finding;
+use crate::engine::shard::Read;
 use crate::hub::mailbox::{Notice, Post};
 use crate::hub::worker::Worker;
 use crate::protocol::frame;
 use crate::protocol::line::{Ending, Line};
+use crate::protocol::reply;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -83,8 +86,9 @@ fn round(events: &[Arc<Event>], bytes: usize) -> usize {
 }
 
 /// Lets the shard hand out events and read pages; everything ends up in outboxes.
-fn decide(desk: &Desk, broker: &Broker, events: &mut [Arc<Event>], missed: bool) {
+fn decide(desk: &Rc<Desk>, broker: &Arc<Broker>, events: &mut [Arc<Event>], missed: bool) {
     let mut shard = desk.shard.borrow_mut();
+    shard.tell_time(now_ms());
     shard.deliver(events);
     if missed {
         shard.doubt_everything();
@@ -95,8 +99,33 @@ fn decide(desk: &Desk, broker: &Broker, events: &mut [Arc<Event>], missed: bool)
         let Some(read) = read else {
             break;
         };
-        broker.catch_up(desk, &read);
+        match broker.read_recent(&read) {
+            Some(page) => desk.shard.borrow_mut().on_page(&read, &page),
+            None => read_stored(desk, broker, read),
+        }
     }
+    let too_slow = desk.shard.borrow_mut().take_too_slow();
+    if !too_slow.is_empty() {
+        let text = "this connection does not read in time";
+        dismiss(desk, broker, &Refusal::new(Code::ReaderSlow, text), &too_slow);
+    }
+}
+
+/// Has a page read from the disk; meanwhile the others go on. There is one at a time for each
+/// connection.
+fn read_stored(desk: &Rc<Desk>, broker: &Arc<Broker>, read: Read) {
+    let (desk, broker) = (Rc::clone(desk), Arc::clone(broker));
+    actix_rt::spawn(async move {
+        match broker.read(&read).await {
+            Ok(page) => desk.shard.borrow_mut().on_page(&read, &page),
+            Err(fault) => {
+                let refusal = reply::explain(broker.metrics(), fault.into());
+                desk.shard.borrow_mut().end_read(&read);
+                dismiss(&desk, &broker, &refusal, &[read.connection()]);
+            }
+        }
+        desk.mailbox.ring();
+    });
 }
 
 /// Writes to every connection that has something new, and gives others a turn in between.

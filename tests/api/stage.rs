@@ -13,7 +13,7 @@ use streamgate::config::Config;
 use streamgate::domain::id::{SYSTEM, TokenKey};
 use streamgate::domain::path::{CompanyName, Path, UserName};
 use streamgate::domain::scope::{Scope, ScopeJson};
-use streamgate::domain::stream::NewStream;
+use streamgate::domain::stream::{NewStream, Rules};
 use streamgate::server::Server;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -93,7 +93,7 @@ impl Stage {
         let fixed = ["stage", "--listen", listen, "--workers", "2", "--database-url", &url];
         let JustSettings { config } = JustSettings::parse_from(fixed.iter().chain(flags));
         assert_eq!(config.contradictions(), Vec::<String>::new());
-        let catalogue = Catalogue::open(&url, Arc::default()).await.expect("a catalogue");
+        let catalogue = Catalogue::open_file(&url, Arc::default()).await.expect("a catalogue");
         add_company(&catalogue, "acme").await;
         let alice = add_user(&catalogue, "acme", "alice").await;
         let (address, running) = serve(&config).await;
@@ -181,6 +181,7 @@ impl Stage {
     /// Adds a stream on the database file, as the command line would.
     pub async fn add_stream_on_file(&self, path: &str) -> String {
         let new = NewStream {
+            rules: Rules::default(),
             path: Path::parse(path).expect("a path"),
             description: String::new(),
             capacity: 1_000,

@@ -88,7 +88,7 @@ async fn give_up_after<F: Future>(polls: usize, future: F) -> Option<F::Output> 
 async fn a_revocation_is_told_whoever_hangs_up_meanwhile() {
     let stage = Stage::start().await;
     let url = format!("sqlite:{}/test.db", stage.folder().display());
-    let follower = Catalogue::open(&url, Arc::default()).await.expect("a catalogue");
+    let follower = Catalogue::open_file(&url, Arc::default()).await.expect("a catalogue");
     follower.refresh().await.expect("all there is");
     let mut unfinished = 0;
     for polls in 1..14 {

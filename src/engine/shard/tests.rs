@@ -2,11 +2,12 @@
 //! order, each connection is given every event after its subscription, or told that it is gone.
 
 use super::*;
-use crate::domain::event::{Draft, Frames};
-use crate::domain::id::{EventId, SYSTEM};
+use crate::domain::event::Draft;
+use crate::domain::id::SYSTEM;
 use crate::domain::path::Path;
 use crate::domain::payload::Payload;
-use crate::engine::recent::Recent;
+use crate::domain::stream::{Rules, Stream};
+use crate::engine::ledger::{Ledger, Reading};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::io::IoSlice;
@@ -44,8 +45,13 @@ enum Happening {
     Read,
     /// A connection's socket takes some bytes.
     Drain(usize, usize),
-    Subscribe(usize, u8),
+    /// A connection follows a stream from so many events before its head, slow in some way.
+    Subscribe(usize, u8, u64, WhenSlow),
     Unsubscribe(usize, u8),
+}
+
+fn when_slow() -> impl Strategy<Value = WhenSlow> {
+    prop_oneof![Just(WhenSlow::CatchUp), Just(WhenSlow::Latest), Just(WhenSlow::Drop)]
 }
 
 fn happenings() -> impl Strategy<Value = Vec<Happening>> {
@@ -55,7 +61,8 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         4 => Just(Happening::Deliver),
         3 => Just(Happening::Read),
         4 => (0..CONNECTIONS, 1..200_usize).prop_map(|(at, bytes)| Happening::Drain(at, bytes)),
-        2 => (0..CONNECTIONS, 0..2_u8).prop_map(|(at, stream)| Happening::Subscribe(at, stream)),
+        2 => (0..CONNECTIONS, 0..2_u8, 0..20_u64, when_slow())
+            .prop_map(|(at, stream, back, slow)| Happening::Subscribe(at, stream, back, slow)),
         1 => (0..CONNECTIONS, 0..2_u8).prop_map(|(at, stream)| Happening::Unsubscribe(at, stream)),
     ];
     proptest::collection::vec(any, 1..120)
@@ -63,7 +70,7 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
 
 struct World {
     shard: Shard<()>,
-    recent: Recent,
+    ledger: Ledger,
     capacities: [u64; 2],
     mail: Vec<Arc<Event>>,
     missed: bool,
@@ -82,7 +89,7 @@ impl World {
             .collect();
         Self {
             shard,
-            recent: Recent::new(usize::MAX),
+            ledger: Ledger::new(usize::MAX),
             capacities,
             mail: Vec::new(),
             missed: false,
@@ -92,26 +99,36 @@ impl World {
         }
     }
 
+    fn stream(&self, stream: u8) -> Stream {
+        Stream {
+            id: StreamId::new([stream; 12]),
+            path: Path::parse("/acme/door").expect("a path"),
+            description: String::new(),
+            capacity: self.capacities.get(usize::from(stream)).copied().unwrap_or(0),
+            rules: Rules::default(),
+            creator: SYSTEM,
+            created_ms: 0,
+            edited: None,
+        }
+    }
+
     fn publish(&mut self, stream: u8, count: u8) -> Vec<Arc<Event>> {
-        let id = StreamId::new([stream; 12]);
-        let raw = serde_json::from_str("{}").expect("JSON");
+        let stream = self.stream(stream);
         let mut events = Vec::new();
         for _ in 0..count {
-            let elems = Payload::check(raw, 9).expect("a payload");
-            let event = Arc::new(Event {
-                id: EventId::new([0; 12]),
-                stream: id,
-                path: Path::parse("/acme/door").expect("a path"),
-                offset: self.recent.head(&id).next(),
-                creator: SYSTEM,
-                created_ms: 0,
-                draft: Draft { elems, hash: None },
-                frames: Frames::default(),
-            });
-            self.recent.push(&event, self.capacities[usize::from(stream)]);
+            let elems = Payload::stored("{}".into());
+            let event = self.ledger.number(&stream, SYSTEM, 0, Draft { elems, hash: None });
+            self.ledger.take(&event);
             events.push(event);
         }
         events
+    }
+
+    fn page(&self, stream: &StreamId, after: Offset) -> Page {
+        match self.ledger.after(stream, after, 4) {
+            Reading::Here(page) => page,
+            Reading::Stored { .. } => unreachable!("nothing is settled"),
+        }
     }
 
     fn happen(&mut self, happening: &Happening) {
@@ -127,7 +144,7 @@ impl World {
             Happening::Deliver => self.deliver(),
             Happening::Read => self.read(),
             Happening::Drain(at, bytes) => self.drain(at, bytes),
-            Happening::Subscribe(at, stream) => self.subscribe(at, stream),
+            Happening::Subscribe(at, stream, back, slow) => self.follow(at, stream, back, slow),
             Happening::Unsubscribe(at, stream) => {
                 // What waits for it is still written, so it is accounted for before it ends.
                 self.drain(at, usize::MAX);
@@ -147,17 +164,41 @@ impl World {
 
     fn read(&mut self) {
         while let Some(read) = self.shard.next_read() {
-            let page = self.recent.after(&read.stream, read.after, 4);
+            let head = self.ledger.head(&read.stream);
+            let page = match read.part {
+                Part::All => self.page(&read.stream, read.after),
+                Part::Newest => self.page(&read.stream, head.previous().max(read.after)),
+                Part::Nothing => Page {
+                    events: Vec::new(),
+                    head,
+                    keeps: true,
+                },
+            };
             self.shard.on_page(&read, &page);
         }
     }
 
     fn subscribe(&mut self, at: usize, stream: u8) {
+        self.follow(at, stream, 0, WhenSlow::CatchUp);
+    }
+
+    fn follow(&mut self, at: usize, stream: u8, back: u64, when_slow: WhenSlow) {
         let id = StreamId::new([stream; 12]);
         if !self.shard.subscribes(self.keys[at], &id) {
-            let head = self.recent.head(&id);
-            self.shard.subscribe(self.keys[at], id, head);
-            self.expected.insert((at, stream), head.0 + 1);
+            let head = self.ledger.open(&self.stream(stream)).head;
+            let cursor = Offset(head.0.saturating_sub(back));
+            let subscription = if cursor < head {
+                Subscription::replay(cursor)
+            } else {
+                Subscription::live(cursor)
+            };
+            let terms = Terms {
+                when_slow,
+                filter: None,
+            };
+            self.shard
+                .subscribe(self.keys[at], id, subscription, Some(Box::new(terms)));
+            self.expected.insert((at, stream), cursor.0 + 1);
         }
     }
 
@@ -202,7 +243,7 @@ impl World {
         }
         assert!(!self.shard.wants_reads(), "somebody is behind for ever");
         for ((at, stream), next) in &self.expected {
-            let head = self.recent.head(&StreamId::new([*stream; 12]));
+            let head = self.ledger.head(&StreamId::new([*stream; 12]));
             assert_eq!(*next, head.0 + 1, "connection {at}, stream {stream} ends early");
         }
     }
@@ -256,7 +297,8 @@ fn the_queue_for_pages_holds_each_connection_once() {
     let mut world = World::new([0, 0]);
     let key = world.keys[0];
     for stream in 2..52 {
-        world.shard.subscribe(key, StreamId::new([stream; 12]), Offset(0));
+        let live = Subscription::live(Offset(0));
+        world.shard.subscribe(key, StreamId::new([stream; 12]), live, None);
     }
     for _ in 0..100 {
         world.shard.doubt_everything();

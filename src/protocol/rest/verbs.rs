@@ -1,15 +1,17 @@
 //! The routes under `/v5.0/<company>/`: who asks is checked first, then the body is read.
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Publishing};
+use crate::domain::durability::Durability;
 use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::id::StreamId;
 use crate::domain::path::Path;
+use crate::domain::position::Offset;
 use crate::domain::stream::Target;
 use crate::domain::token::Access;
-use crate::protocol::extract;
 use crate::protocol::operations::other;
 use crate::protocol::reply::{self, Done, Envelope};
-use crate::protocol::rest::wire::{self, ListQuery};
+use crate::protocol::rest::wire::{self, ListQuery, PublishQuery};
+use crate::protocol::{events, extract, json};
 use actix_web::web::{self, Data, Payload, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -54,9 +56,50 @@ async fn try_publish(broker: &Broker, request: &HttpRequest, payload: Payload) -
         None => None,
     };
     let body = extract::body(broker, request, payload).await?;
-    let publishing = wire::parse_events(&body, target.as_ref(), broker.limits())?;
-    let events = broker.publish(&access, publishing.drafts).await?;
-    Ok((Done::Created, wire::events(&events, publishing.is_batch)))
+    let how = How::parse(request)?;
+    let text = json::text(&body)?;
+    let drafts = events::parse(text, target.as_ref(), broker.limits())?;
+    let shows_more = how.is_extended();
+    let key = how.key.map(|key| (key, events::request(target.as_ref(), text)));
+    let publishing = Publishing {
+        drafts: drafts.drafts,
+        ack: how.ack,
+        expected: how.expected,
+        key,
+    };
+    let published = broker.publish(&access, publishing).await?;
+    let reached = shows_more.then_some(published.reached);
+    let text = events::published(&published.events, drafts.is_batch, reached);
+    Ok((Done::Created, text))
+}
+
+/// How an event is to be published, beyond the event itself.
+struct How {
+    ack: Option<Durability>,
+    expected: Option<Offset>,
+    key: Option<String>,
+}
+
+impl How {
+    fn parse(request: &HttpRequest) -> Result<Self, Refusal> {
+        let query = Query::<PublishQuery>::from_query(request.query_string());
+        let query = query.map_err(|error| Refusal::new(Code::QueryMalformed, error.to_string()))?;
+        let header = |name| {
+            request
+                .headers()
+                .get(name)
+                .map(|value| value.to_str().unwrap_or_default())
+        };
+        Ok(Self {
+            ack: query.ack()?,
+            expected: header("if-offset-match").map(wire::parse_offset).transpose()?,
+            key: header("idempotency-key").map(events::parse_key).transpose()?,
+        })
+    }
+
+    fn is_extended(&self) -> bool {
+        self.ack.is_some() || self.expected.is_some() || self.key.is_some()
+    }
 }
 
 async fn list(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {

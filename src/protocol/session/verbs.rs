@@ -1,17 +1,20 @@
 //! What the session protocol does with a request: asks the broker, says what came of it.
 
-use crate::broker::Broker;
+use crate::broker::{Broker, From, Publishing};
 use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::event::Wire;
+use crate::domain::position::Position;
 use crate::engine::connection::Dialect;
 use crate::protocol::conversation::{Conversation, Speech};
-use crate::protocol::extract;
 use crate::protocol::operations::other;
 use crate::protocol::reply::{self, Done, Envelope};
-use crate::protocol::session::wire::{self, Ask, Opening};
+use crate::protocol::session::wire::{self, Ask, Create, Opening, Subscribe};
+use crate::protocol::{events, extract};
 use actix_web::http::ConnectionType;
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
+use bytes::Bytes;
+use std::rc::Rc;
 
 /// How sockets of this protocol speak.
 pub const SPEECH: Speech = Speech {
@@ -38,8 +41,13 @@ async fn open(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> H
 async fn try_open(broker: &Broker, request: &HttpRequest, payload: Payload) -> Result<(Done, String), Error> {
     let access = extract::asker(broker, request.headers(), None)?;
     let opening = Opening::parse(&extract::body(broker, request, payload).await?)?;
-    let id = broker.open_session(&access, opening.paths.as_ref(), opening.ttl())?;
-    Ok((Done::Created, format!(r#"{{"id":"{}"}}"#, id.encode())))
+    let access = broker.narrow(access, opening.paths.as_ref())?;
+    let positions: Vec<_> = opening
+        .positions()
+        .map(|(text, stream, position)| (text, stream.and_then(|stream| broker.resume(&access, stream, position))))
+        .collect();
+    let id = broker.open_session(&access, opening.ttl())?;
+    Ok((Done::Created, wire::opened(&id, &positions)))
 }
 
 async fn no_upgrade(broker: Data<Broker>) -> HttpResponse {
@@ -50,24 +58,95 @@ async fn no_upgrade(broker: Data<Broker>) -> HttpResponse {
     response
 }
 
-/// Answers a frame. The acknowledgement is queued before anything else can be delivered.
-fn receive(at: &Conversation, text: &str) {
-    let request = wire::parse(text);
+/// What a request comes to: the body of its acknowledgement, and what is said right after it.
+struct Outcome {
+    body: String,
+    notice: Option<Bytes>,
+}
+
+/// Answers a frame. An acknowledgement is queued before anything that follows from it.
+fn receive(at: &Rc<Conversation>, text: &str) {
     let broker = at.seat.broker();
-    let done = match request.ask {
-        Ok(Ask::Heartbeat) => return,
-        Ok(Ask::Subscribe(target)) => broker.subscribe(&at.desk, at.key, &at.seat.access, &target),
+    let request = wire::parse(text, broker.limits());
+    let msg_id = request.msg_id;
+    match request.ask {
+        Ok(Ask::Heartbeat) => {}
+        Ok(Ask::Subscribe(wish)) => match wish.since_ms {
+            Some(time_ms) => later(at, msg_id, subscribe_since(Rc::clone(at), wish, time_ms)),
+            None => answer(at, msg_id, subscribe(at, wish).map_err(Error::from)),
+        },
+        Ok(Ask::Create(create)) => later(at, msg_id, publish(Rc::clone(at), create)),
         Ok(Ask::Unsubscribe(target)) => {
             broker.unsubscribe(&at.desk, at.key, &target);
-            Ok(())
+            answer(at, msg_id, Ok(Outcome::nothing()));
         }
-        Err(refusal) => Err(refusal),
+        Err(refusal) => answer(at, msg_id, Err(refusal.into())),
+    }
+}
+
+fn answer(at: &Conversation, msg_id: &str, outcome: Result<Outcome, Error>) {
+    let metrics = at.seat.broker().metrics();
+    match outcome {
+        Ok(outcome) => {
+            at.reply(wire::acknowledge(msg_id, &outcome.body));
+            outcome.notice.into_iter().for_each(|notice| at.reply(notice));
+        }
+        Err(error) => {
+            let refusal = reply::explain(metrics, error);
+            metrics.count_refusal(refusal.code);
+            at.reply(wire::refuse(msg_id, &refusal));
+        }
+    }
+}
+
+/// Answers once it is known what came of it; other requests go on meanwhile.
+fn later(at: &Rc<Conversation>, msg_id: &str, outcome: impl Future<Output = Result<Outcome, Error>> + 'static) {
+    if let Err(refusal) = at.begin_request() {
+        return answer(at, msg_id, Err(refusal.into()));
+    }
+    let (at, msg_id) = (Rc::clone(at), msg_id.to_owned());
+    actix_rt::spawn(async move {
+        let outcome = outcome.await;
+        answer(&at, &msg_id, outcome);
+        at.end_request();
+    });
+}
+
+fn subscribe(at: &Conversation, wish: Subscribe) -> Result<Outcome, Refusal> {
+    let broker = at.seat.broker();
+    let subscribed = broker.subscribe(&at.desk, at.key, &at.seat.access, &wish.target, wish.following)?;
+    if !wish.is_extended {
+        return Ok(Outcome::nothing());
+    }
+    let notice = subscribed.resume.told.map(|gap| wire::gap(&subscribed.stream.id, &gap));
+    let body = wire::subscribed(&subscribed);
+    Ok(Outcome { body, notice })
+}
+
+async fn subscribe_since(at: Rc<Conversation>, mut wish: Subscribe, time_ms: u64) -> Result<Outcome, Error> {
+    let broker = at.seat.broker();
+    let offset = broker.place_before(&at.seat.access, &wish.target, time_ms).await?;
+    let epoch = None;
+    wish.following.from = From::Position(Position { epoch, offset });
+    Ok(subscribe(&at, wish)?)
+}
+
+async fn publish(at: Rc<Conversation>, create: Create) -> Result<Outcome, Error> {
+    let publishing = Publishing {
+        drafts: create.drafts,
+        ack: create.ack,
+        expected: create.expected,
+        key: create.key,
     };
-    match done {
-        Ok(()) => at.reply(wire::acknowledge(request.msg_id)),
-        Err(refusal) => {
-            broker.metrics().count_refusal(refusal.code);
-            at.reply(wire::refuse(request.msg_id, &refusal));
-        }
+    let published = at.seat.broker().publish(&at.seat.access, publishing).await?;
+    let body = events::published(&published.events, create.is_batch, Some(published.reached));
+    let notice = None;
+    Ok(Outcome { body, notice })
+}
+
+impl Outcome {
+    fn nothing() -> Self {
+        let (body, notice) = ("{}".to_owned(), None);
+        Self { body, notice }
     }
 }

@@ -4,28 +4,44 @@
 //! `msgId` up with its JSON type (flowthings' Python client), so it is echoed as it was written.
 //! Whatever is not `type:"message"` carries a `head`, because old clients read `head.msgId` of it.
 
+use crate::broker::{Following, From, Subscribed};
+use crate::domain::durability::Durability;
 use crate::domain::error::{Code, Refusal};
-use crate::domain::event::Event;
+use crate::domain::event::{Draft, Event};
 use crate::domain::id::StreamId;
+use crate::domain::limits::Limits;
 use crate::domain::path::Path;
-use crate::domain::position::Gap;
+use crate::domain::position::{Epoch, Gap, Offset, Position};
 use crate::domain::scope::ScopeJson;
+use crate::domain::session_id::SessionId;
 use crate::domain::stream::Target;
+use crate::engine::filter::Filter;
+use crate::engine::ledger::View;
+use crate::engine::resume::Resume;
+use crate::engine::subscription::{Terms, WhenSlow};
 use crate::protocol::reply::{PROCESSED, quoted};
-use crate::protocol::{frame, json};
+use crate::protocol::{events, frame, json};
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+/// Most streams that one opening may ask about.
+const MAX_POSITIONS: usize = 10_000;
+/// The epoch of nothing.
+const NO_EPOCH: Epoch = Epoch::new(0);
 /// What an id or word of a client is cut to in our answers.
 const ECHO_CHARS: usize = 128;
 
 /// The body of `POST /session`; all of it may be absent.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object with \"paths\" or \"ttl\"")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object with \"paths\", \"ttl\" or \"positions\""
+)]
 pub struct Opening {
     /// What the session is narrowed to; `null` is refused, for it would narrow to nothing less.
     #[serde(default, deserialize_with = "not_null")]
@@ -33,7 +49,25 @@ pub struct Opening {
     /// Seconds until the session lapses without a connection.
     ttl: Option<u64>,
     resume: Option<IgnoredAny>,
-    positions: Option<IgnoredAny>,
+    #[serde(default)]
+    positions: BTreeMap<String, PositionJson>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object with \"offset\" and \"epoch\"")]
+struct PositionJson {
+    epoch: Option<String>,
+    offset: u64,
+}
+
+impl PositionJson {
+    fn position(&self) -> Position {
+        Position {
+            // What we never printed is of another numbering, as is what we print no more.
+            epoch: self.epoch.as_deref().map(|text| Epoch::parse(text).unwrap_or(NO_EPOCH)),
+            offset: Offset(self.offset),
+        }
+    }
 }
 
 fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
@@ -47,11 +81,18 @@ impl Opening {
             return Ok(Self::default());
         }
         let opening: Self = json::object(json::text(body)?)?;
-        check_supported(&[
-            ("resume", opening.resume.is_some()),
-            ("positions", opening.positions.is_some()),
-        ])?;
+        check_supported(&[("resume", opening.resume.is_some())])?;
+        if opening.positions.len() > MAX_POSITIONS {
+            let text = format!("\"positions\" has at most {MAX_POSITIONS} streams");
+            return Err(Refusal::new(Code::BodyMalformed, text));
+        }
         Ok(opening)
+    }
+
+    /// Where its holder stopped reading which streams; ids that are none name no stream.
+    pub fn positions(&self) -> impl Iterator<Item = (&str, Option<StreamId>, Position)> {
+        let positions = self.positions.iter();
+        positions.map(|(id, position)| (id.as_str(), StreamId::parse(id), position.position()))
     }
 
     /// The time to live that is asked for.
@@ -64,11 +105,41 @@ impl Opening {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ask {
     /// Follow a stream.
-    Subscribe(Target),
+    Subscribe(Subscribe),
+    /// Publish to a stream.
+    Create(Create),
     /// Stop following it.
     Unsubscribe(Target),
     /// Nothing; is not answered.
     Heartbeat,
+}
+
+/// How a stream is to be followed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Subscribe {
+    /// Which one.
+    pub target: Target,
+    /// From where, and on what terms.
+    pub following: Following,
+    /// From the first event later than this, in milliseconds since 1970, instead.
+    pub since_ms: Option<u64>,
+    /// Whether the answer tells what was set up.
+    pub is_extended: bool,
+}
+
+/// What is to be published.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Create {
+    /// Events, in order.
+    pub drafts: Vec<(Target, Draft)>,
+    /// Whether they came as an array.
+    pub is_batch: bool,
+    /// How safe they are to be before they are answered.
+    pub ack: Option<Durability>,
+    /// Where the stream must be.
+    pub expected: Option<Offset>,
+    /// The publisher's key, and what came with it.
+    pub key: Option<(String, Vec<u8>)>,
 }
 
 /// A frame: how to answer it, and what it asks for or why that cannot be told.
@@ -109,10 +180,18 @@ struct Members<'a> {
     when_slow: Option<&'a RawValue>,
     #[serde(borrow, rename = "maxRate")]
     max_rate: Option<&'a RawValue>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+    #[serde(borrow)]
+    ack: Option<&'a RawValue>,
+    #[serde(borrow, rename = "ifOffsetMatch")]
+    if_offset_match: Option<&'a RawValue>,
+    #[serde(borrow, rename = "idempotencyKey")]
+    idempotency_key: Option<&'a RawValue>,
 }
 
 /// Parses a frame.
-pub fn parse(text: &str) -> Request<'_> {
+pub fn parse<'a>(text: &'a str, limits: &Limits) -> Request<'a> {
     let malformed = |text: String| Request {
         msg_id: "null",
         ask: Err(Refusal::new(Code::FrameMalformed, text)),
@@ -128,12 +207,12 @@ pub fn parse(text: &str) -> Request<'_> {
     if msg_id.starts_with(['{', '[']) {
         return malformed("\"msgId\" is a string, a number, true, false or null".to_owned());
     }
-    let ask = members.ask();
+    let ask = members.ask(limits);
     Request { msg_id, ask }
 }
 
 impl Members<'_> {
-    fn ask(&self) -> Result<Ask, Refusal> {
+    fn ask(&self, limits: &Limits) -> Result<Ask, Refusal> {
         let kind = word("type", self.kind)?.unwrap_or_default();
         if kind == "heartbeat" {
             return Ok(Ask::Heartbeat);
@@ -145,14 +224,18 @@ impl Members<'_> {
         }
         let supported = || self.check_supported();
         match kind.as_str() {
-            "subscribe" => supported().and_then(|()| Ok(Ask::Subscribe(self.target()?))),
+            "subscribe" => supported().and_then(|()| Ok(Ask::Subscribe(self.subscribe(limits)?))),
+            "create" => Ok(Ask::Create(self.create(limits)?)),
             "unsubscribe" => supported().and_then(|()| Ok(Ask::Unsubscribe(self.target()?))),
             "" => Err(Refusal::new(
                 Code::RequestUnknown,
-                "\"type\" is missing: subscribe, unsubscribe or heartbeat",
+                "\"type\" is missing: subscribe, unsubscribe, create or heartbeat",
             )),
             kind => {
-                let text = format!("\"type\" is subscribe, unsubscribe or heartbeat, not {}", echo(kind));
+                let text = format!(
+                    "\"type\" is subscribe, unsubscribe, create or heartbeat, not {}",
+                    echo(kind)
+                );
                 Err(Refusal::new(Code::RequestUnknown, text))
             }
         }
@@ -162,12 +245,73 @@ impl Members<'_> {
         check_supported(&[
             ("paths", self.paths.is_some()),
             ("streamIds", self.stream_ids.is_some()),
-            ("since", self.since.is_some()),
-            ("last", self.last.is_some()),
-            ("filter", self.filter.is_some()),
-            ("whenSlow", self.when_slow.is_some()),
             ("maxRate", self.max_rate.is_some()),
         ])
+    }
+
+    fn subscribe(&self, limits: &Limits) -> Result<Subscribe, Refusal> {
+        let since = self.since.map(since).transpose()?;
+        let last: Option<u64> = number("last", self.last)?;
+        let from = match (since, last) {
+            (Some(_), Some(_)) => {
+                let text = "\"since\" or \"last\" is wanted, not both";
+                return Err(Refusal::new(Code::FrameMalformed, text));
+            }
+            (Some(Since::Position(position)), None) => From::Position(position),
+            (None, Some(count)) => From::Last(count),
+            (Some(Since::Time(_)) | None, None) => From::Head,
+        };
+        let since_ms = match since {
+            Some(Since::Time(time_ms)) => Some(time_ms),
+            _ => None,
+        };
+        let terms = self.terms(limits)?;
+        let is_extended = since.is_some() || last.is_some() || terms.is_some();
+        Ok(Subscribe {
+            target: self.target()?,
+            following: Following { from, terms },
+            since_ms,
+            is_extended,
+        })
+    }
+
+    fn terms(&self, limits: &Limits) -> Result<Option<Terms>, Refusal> {
+        let when_slow = word("whenSlow", self.when_slow)?;
+        let filter = word("filter", self.filter)?;
+        if when_slow.is_none() && filter.is_none() {
+            return Ok(None);
+        }
+        let filter = filter
+            .map(|text| Filter::parse(&text, limits.max_filter_bytes))
+            .transpose()?;
+        let when_slow = when_slow.map_or(Ok(WhenSlow::default()), |word| parse_when_slow(&word))?;
+        Ok(Some(Terms { when_slow, filter }))
+    }
+
+    fn create(&self, limits: &Limits) -> Result<Create, Refusal> {
+        let missing = || {
+            Refusal::new(
+                Code::FrameMalformed,
+                "\"value\" is missing: the event, or an array of them",
+            )
+        };
+        let value = self.value.ok_or_else(missing)?;
+        let has_target = self.stream_id.or(self.flow_id).or(self.path).is_some();
+        let target = has_target.then(|| self.target()).transpose()?;
+        let drafts = events::parse(value.get(), target.as_ref(), limits)?;
+        let ack = word("ack", self.ack)?;
+        let key = word("idempotencyKey", self.idempotency_key)?;
+        Ok(Create {
+            drafts: drafts.drafts,
+            is_batch: drafts.is_batch,
+            ack: ack
+                .map(|word| Durability::parse(&word, Code::FrameMalformed))
+                .transpose()?,
+            expected: number("ifOffsetMatch", self.if_offset_match)?.map(Offset),
+            key: key
+                .map(|key| Ok::<_, Refusal>((events::parse_key(&key)?, events::request(target.as_ref(), value.get()))))
+                .transpose()?,
+        })
     }
 
     fn target(&self) -> Result<Target, Refusal> {
@@ -205,6 +349,62 @@ fn check_supported(later: &[(&str, bool)]) -> Result<(), Refusal> {
     }
 }
 
+/// What was seen last: an offset, a position, or a time.
+#[derive(Clone, Copy)]
+enum Since {
+    Position(Position),
+    Time(u64),
+}
+
+fn since(value: &RawValue) -> Result<Since, Refusal> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct TimeJson {
+        time: u64,
+    }
+    let text = value.get();
+    if let Ok(offset) = serde_json::from_str(text) {
+        let (epoch, offset) = (None, Offset(offset));
+        return Ok(Since::Position(Position { epoch, offset }));
+    }
+    if let Ok(TimeJson { time }) = serde_json::from_str(text) {
+        return Ok(Since::Time(time));
+    }
+    match serde_json::from_str::<PositionJson>(text) {
+        Ok(position) if text.starts_with('{') => Ok(Since::Position(position.position())),
+        _ => {
+            let text = "\"since\" is an offset, {\"epoch\":…,\"offset\":…} or {\"time\":…} in milliseconds since 1970";
+            Err(Refusal::new(Code::FrameMalformed, text))
+        }
+    }
+}
+
+fn parse_when_slow(word: &str) -> Result<WhenSlow, Refusal> {
+    const WORDS: [(&str, WhenSlow); 4] = [
+        ("catchUp", WhenSlow::CatchUp),
+        ("latest", WhenSlow::Latest),
+        ("drop", WhenSlow::Drop),
+        ("disconnect", WhenSlow::Disconnect),
+    ];
+    let found = WORDS.iter().find(|(name, _)| *name == word);
+    let unknown = || {
+        Refusal::new(
+            Code::FrameMalformed,
+            "\"whenSlow\" is catchUp, latest, drop or disconnect",
+        )
+    };
+    found.map(|(_, when_slow)| *when_slow).ok_or_else(unknown)
+}
+
+/// A member that must be a whole number if it is there.
+fn number(name: &str, value: Option<&RawValue>) -> Result<Option<u64>, Refusal> {
+    let Some(value) = value.filter(|value| value.get() != "null") else {
+        return Ok(None);
+    };
+    let number = serde_json::from_str(value.get()).map(Some);
+    number.map_err(|_| Refusal::new(Code::FrameMalformed, format!("\"{name}\" is a whole number")))
+}
+
 /// A member that must be a string if it is there.
 fn word(name: &str, value: Option<&RawValue>) -> Result<Option<String>, Refusal> {
     let Some(value) = value.filter(|value| value.get() != "null") else {
@@ -218,11 +418,50 @@ fn echo(text: &str) -> String {
     text.chars().take(ECHO_CHARS).collect()
 }
 
-/// The acknowledgement of what was done.
-pub fn acknowledge(msg_id: &str) -> Bytes {
+/// The acknowledgement of what was done; `body` is JSON.
+pub fn acknowledge(msg_id: &str, body: &str) -> Bytes {
     frame::text(&format!(
-        r#"{{"head":{{"msgId":{msg_id},"ok":true,"errors":[],"messages":["{PROCESSED}"]}},"body":{{}}}}"#
+        r#"{{"head":{{"msgId":{msg_id},"ok":true,"errors":[],"messages":["{PROCESSED}"]}},"body":{body}}}"#
     ))
+}
+
+/// What was set up, for the body of an acknowledgement.
+pub fn subscribed(subscribed: &Subscribed) -> String {
+    let Subscribed { stream, view, resume } = subscribed;
+    format!(
+        r#"{{"streams":[{{"id":"{}","path":"{}","epoch":"{}","offset":{},"state":"{}","missing":{}}}]}}"#,
+        stream.id,
+        stream.path,
+        view.epoch,
+        resume.cursor,
+        resume.state.word(),
+        resume.missing,
+    )
+}
+
+/// The body of an answer to `POST /session`.
+pub fn opened(id: &SessionId, positions: &[(&str, Option<(Resume, View)>)]) -> String {
+    let mut text = format!(r#"{{"id":"{}""#, id.encode());
+    for (number, (stream, resume)) in positions.iter().enumerate() {
+        text.push_str(if number == 0 { ",\"streams\":{" } else { "," });
+        text.push_str(&quoted(stream));
+        // Writing to a string cannot fail.
+        let _ = match resume {
+            None => write!(text, r#":{{"state":"unknown"}}"#),
+            Some((resume, view)) => write!(
+                text,
+                r#":{{"state":"{}","behind":{},"missing":{},"firstAvailable":{},"head":{},"epoch":"{}"}}"#,
+                resume.state.word(),
+                resume.behind,
+                resume.missing,
+                view.first,
+                view.head,
+                view.epoch,
+            ),
+        };
+    }
+    text.push_str(if positions.is_empty() { "}" } else { "}}" });
+    text
 }
 
 /// The acknowledgement of what was not done, and why; the code stands behind what old clients know.
@@ -272,10 +511,25 @@ pub fn gap(stream: &StreamId, gap: &Gap) -> Bytes {
 mod tests {
     use super::*;
     use crate::domain::position::{GapReason, Offset};
+    use clap::{Args, FromArgMatches};
     use proptest::prelude::*;
 
+    fn limits() -> Limits {
+        let matches = Limits::augment_args(clap::Command::new("test")).get_matches_from(["test"]);
+        Limits::from_arg_matches(&matches).expect("defaults")
+    }
+
+    fn plainly(target: Target) -> Ask {
+        Ask::Subscribe(Subscribe {
+            target,
+            following: Following::default(),
+            since_ms: None,
+            is_extended: false,
+        })
+    }
+
     fn refused(text: &str) -> (String, Option<Code>) {
-        let request = parse(text);
+        let request = parse(text, &limits());
         (request.msg_id.to_owned(), request.ask.err().map(|refusal| refusal.code))
     }
 
@@ -286,23 +540,23 @@ mod tests {
             r#"{"msgId":"my-request","object":"event","type":"subscribe","streamId":"s53b1d1600cf27b75148de0ac"}"#;
         let expected = Request {
             msg_id: "\"my-request\"",
-            ask: Ok(Ask::Subscribe(Target::Id(id))),
+            ask: Ok(plainly(Target::Id(id))),
         };
-        assert_eq!(parse(text), expected);
+        assert_eq!(parse(text, &limits()), expected);
         let text = r#"{"msgId":-7,"object":"drop","type":"unsubscribe","flowId":"s53b1d1600cf27b75148de0ac"}"#;
         let expected = Request {
             msg_id: "-7",
             ask: Ok(Ask::Unsubscribe(Target::Id(id))),
         };
-        assert_eq!(parse(text), expected);
-        assert_eq!(parse(r#"{"type":"heartbeat"}"#).ask, Ok(Ask::Heartbeat));
+        assert_eq!(parse(text, &limits()), expected);
+        assert_eq!(parse(r#"{"type":"heartbeat"}"#, &limits()).ask, Ok(Ask::Heartbeat));
         let path = Path::parse("/my/stream/path").expect("a path");
         let text = r#"{"type":"subscribe","object":"event","path":"/my/stream/path"}"#;
         assert_eq!(
-            parse(text),
+            parse(text, &limits()),
             Request {
                 msg_id: "null",
-                ask: Ok(Ask::Subscribe(Target::Path(path)))
+                ask: Ok(plainly(Target::Path(path)))
             }
         );
     }
@@ -334,7 +588,7 @@ mod tests {
             one(Code::RequestUnsupported)
         );
         assert_eq!(
-            refused(r#"{"msgId":1,"type":"subscribe","path":"/a/b","since":0}"#),
+            refused(r#"{"msgId":1,"type":"subscribe","path":"/a/b","maxRate":1}"#),
             one(Code::RequestUnsupported)
         );
         assert_eq!(
@@ -355,7 +609,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_gets_an_answer_that_is_json(text in "\\PC{0,80}") {
-            let request = parse(&text);
+            let request = parse(&text, &limits());
             let echoed: Result<serde_json::Value, _> = serde_json::from_str(request.msg_id);
             prop_assert!(echoed.is_ok());
         }
@@ -369,7 +623,7 @@ mod tests {
                 _ => serde_json::json!(null),
             };
             let text = format!(r#"{{"type":"dance","msgId":{scalar}}}"#);
-            prop_assert_eq!(parse(&text).msg_id, scalar.to_string());
+            prop_assert_eq!(parse(&text, &limits()).msg_id, scalar.to_string());
         }
     }
 }

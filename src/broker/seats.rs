@@ -1,0 +1,88 @@
+//! How many connections there are, and a place for each.
+//!
+//! Invariant: a place is given back exactly once, when its seat is dropped.
+
+use crate::broker::Broker;
+use crate::domain::error::{Code, Refusal};
+use crate::domain::limits::Limits;
+use crate::domain::session_id::SessionId;
+use crate::domain::token::{Access, Token};
+use crate::metrics::Metrics;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+/// The connections of a server, counted.
+#[derive(Default)]
+pub(super) struct Seats(Mutex<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    total: usize,
+    by_company: HashMap<i64, usize>,
+}
+
+/// A place for one connection of a session; dropping it gives the place back.
+pub struct Seat {
+    /// Who sits here and what they may do.
+    pub access: Access,
+    pub(super) broker: Arc<Broker>,
+    pub(super) session: SessionId,
+}
+
+impl Seats {
+    /// Counts a connection in; refused with `limit.connections`.
+    pub(super) fn enter(&self, token: &Token, limits: &Limits, metrics: &Metrics) -> Result<(), Refusal> {
+        let mut counts = self.0.lock();
+        let (most, most_each) = (limits.max_connections, limits.max_company_connections);
+        if counts.total >= most {
+            let text = format!("{most} connections are open, more are not allowed");
+            return Err(Refusal::new(Code::LimitConnections, text));
+        }
+        let of_company = counts.by_company.entry(token.company_id).or_default();
+        if *of_company >= most_each {
+            let text = format!("a company has at most {most_each} connections");
+            return Err(Refusal::new(Code::LimitConnections, text));
+        }
+        *of_company += 1;
+        counts.total += 1;
+        drop(counts);
+        metrics.connections.inc();
+        metrics.connections_opened.inc();
+        Ok(())
+    }
+
+    /// Counts a connection out.
+    pub(super) fn leave(&self, token: &Token, metrics: &Metrics) {
+        let mut counts = self.0.lock();
+        counts.total -= 1;
+        if let Entry::Occupied(mut of_company) = counts.by_company.entry(token.company_id) {
+            *of_company.get_mut() -= 1;
+            if *of_company.get() == 0 {
+                of_company.remove();
+            }
+        }
+        drop(counts);
+        metrics.connections.dec();
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.lock().total
+    }
+}
+
+impl Seat {
+    /// The product this seat is in.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.broker.seats.leave(&self.access.token, &self.broker.metrics);
+        self.broker.sessions.leave(&self.session);
+    }
+}

@@ -1,0 +1,91 @@
+//! What may be done to streams themselves: found, listed, made, changed, deleted.
+
+use crate::broker::Broker;
+use crate::domain::error::{Code, Error, Refusal};
+use crate::domain::id::StreamId;
+use crate::domain::path::Path;
+use crate::domain::scope::Verb;
+use crate::domain::stream::{NewStream, Stream, StreamChange, StreamPage, Target};
+use crate::domain::token::Access;
+use crate::engine::filter::Filter;
+use std::sync::Arc;
+
+impl Broker {
+    /// The stream somebody means, if they may do `verb` to it.
+    pub fn find(&self, access: &Access, verb: Verb, target: &Target) -> Result<Arc<Stream>, Refusal> {
+        if let Target::Path(path) = target {
+            access.check_path(verb, path)?;
+        }
+        let stream = self.catalogue.find(target).ok_or_else(|| Refusal::no_stream(target))?;
+        if let Target::Id(_) = target {
+            access.check_stream(verb, &stream)?;
+        }
+        Ok(stream)
+    }
+
+    /// The stream somebody means, if they may do anything at all to it.
+    pub fn look_up(&self, access: &Access, target: &Target) -> Result<Arc<Stream>, Refusal> {
+        let touches = |path: &Path| access.scope().touches(path);
+        if let Target::Path(path) = target
+            && path.company() == access.token.company.as_str()
+            && !touches(path)
+        {
+            return Err(Refusal::new(Code::ScopeDenied, format!("no right to {path}")));
+        }
+        let found = self.catalogue.find(target).filter(|stream| touches(&stream.path));
+        found.ok_or_else(|| Refusal::no_stream(target))
+    }
+
+    /// The streams that somebody may do anything to, by path.
+    pub async fn list_streams(&self, access: &Access, page: StreamPage) -> Result<Vec<Stream>, Error> {
+        let wanted = |path: &Path| access.scope().touches(path);
+        self.catalogue.streams_of(&access.token.company, page, wanted).await
+    }
+
+    /// Makes a stream.
+    pub async fn add_stream(&self, access: &Access, new: &NewStream) -> Result<Stream, Error> {
+        let company = &access.token.company;
+        if new.path.company() != company.as_str() {
+            let text = format!("a stream of company {company} has a path that starts with /{company}/");
+            return Err(Refusal::new(Code::ScopeDenied, text).into());
+        }
+        access.check_path(Verb::Manage, &new.path)?;
+        self.limits.check_capacity(new.capacity)?;
+        self.limits.check_text("a description", &new.description)?;
+        self.check_filter(new.rules.filter.as_deref())?;
+        let most = self.limits.max_streams;
+        if self.catalogue.stream_count(company.as_str()) >= most {
+            let text = format!("a company has at most {most} streams");
+            return Err(Refusal::new(Code::LimitStreams, text).into());
+        }
+        let stream = self.catalogue.add_stream(new, access.token.creator).await?;
+        self.follow_changes().await?;
+        Ok(stream)
+    }
+
+    /// Changes a stream.
+    pub async fn change_stream(&self, access: &Access, id: StreamId, change: &StreamChange) -> Result<Stream, Error> {
+        self.find(access, Verb::Manage, &Target::Id(id))?;
+        self.limits.check_capacity(change.capacity.unwrap_or(0))?;
+        self.limits
+            .check_text("a description", change.description.as_deref().unwrap_or_default())?;
+        self.check_filter(change.filter.as_ref().and_then(Option::as_deref))?;
+        let changed = self.catalogue.change_stream(id, change, access.token.creator).await?;
+        self.follow_changes().await?;
+        Ok(changed.ok_or_else(|| Refusal::no_stream(id))?)
+    }
+
+    /// Deletes a stream, its events and everybody's subscription to it.
+    pub async fn remove_stream(&self, access: &Access, id: StreamId) -> Result<(), Error> {
+        self.find(access, Verb::Manage, &Target::Id(id))?;
+        self.catalogue.remove_stream(id).await?;
+        Ok(self.follow_changes().await?)
+    }
+
+    fn check_filter(&self, filter: Option<&str>) -> Result<(), Refusal> {
+        match filter {
+            Some(text) => Filter::parse(text, self.limits.max_filter_bytes).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The database file: where it is, how it is opened, migrated and checked.
+//!
+//! Knows no table but SQLite's own; whose SQL it is stays with the owners. Invariant: every
+//! connection syncs what it commits, and leaves checkpoints to the log.
+
+use crate::domain::error::Fault;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqlitePool};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Connections that only read, each for the catalogue and for the log.
+const READERS: u32 = 2;
+/// How often a migration is tried again, and how long after.
+const MIGRATION_TRIES: u32 = 20;
+const MIGRATION_PAUSE: Duration = Duration::from_millis(50);
+/// How long somebody else's transaction is waited for.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Milliseconds since 1970 by the wall clock.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
+/// One database file.
+#[derive(Clone)]
+pub struct Database {
+    options: SqliteConnectOptions,
+    path: PathBuf,
+}
+
+impl Database {
+    /// Opens the file, and makes its tables if need be.
+    pub async fn open(url: &str) -> Result<(Self, SqlitePool), Fault> {
+        let path = file(url)?;
+        let options = SqliteConnectOptions::from_str(url)?
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .pragma("wal_autocheckpoint", "0")
+            .busy_timeout(BUSY_TIMEOUT);
+        let database = Self { options, path };
+        let writer = database.pool(1).connect_with(database.options.clone()).await;
+        let writer = writer.map_err(|error| unusable(url, &error))?;
+        migrate(&writer).await?;
+        Ok((database, writer))
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// A connection of one's own.
+    pub async fn connect(&self) -> Result<SqliteConnection, Fault> {
+        Ok(self.options.connect().await?)
+    }
+
+    /// Connections to read with, opened when they are needed.
+    pub fn readers(&self) -> SqlitePool {
+        self.pool(READERS).connect_lazy_with(self.options.clone())
+    }
+
+    /// One connection to read with, for who must not wait behind others.
+    pub fn reader(&self) -> SqlitePool {
+        self.pool(1).connect_lazy_with(self.options.clone())
+    }
+
+    fn pool(&self, size: u32) -> SqlitePoolOptions {
+        SqlitePoolOptions::new().max_connections(size)
+    }
+}
+
+/// The file that a URL names, made if need be and readable by its owner only: it holds secrets.
+///
+/// The path is the one without links, so that one file has one name.
+pub fn file(url: &str) -> Result<PathBuf, Fault> {
+    let options = SqliteConnectOptions::from_str(url).map_err(|error| unusable(url, &error))?;
+    let path = options.get_filename();
+    let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    made.and_then(|_| path.canonicalize())
+        .map_err(|error| unusable(url, &error))
+}
+
+/// What SQLite finds wrong with the file, if anything.
+pub async fn check(connection: &mut SqliteConnection) -> Result<(), Fault> {
+    let found = sqlx::query_scalar("pragma quick_check(1)").fetch_one(connection).await;
+    let found: String = found.map_err(|error| damaged(&error))?;
+    if found == "ok" { Ok(()) } else { Err(damaged(&found)) }
+}
+
+/// The database cannot be trusted, and what to do about it.
+pub fn damaged(why: &dyn std::fmt::Display) -> Fault {
+    Fault::Damaged(why.to_string())
+}
+
+/// Two processes may come upon a fresh file at once. SQLite lets one of them make the tables, the
+/// other finds them made when it looks again.
+async fn migrate(writer: &SqlitePool) -> Result<(), Fault> {
+    for _ in 0..MIGRATION_TRIES {
+        match sqlx::migrate!().run(writer).await {
+            Ok(()) => return Ok(()),
+            Err(error) if is_race(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+        tokio::time::sleep(MIGRATION_PAUSE).await;
+    }
+    Ok(sqlx::migrate!().run(writer).await?)
+}
+
+/// Whether another process was faster: its tables are there, or it is writing them.
+fn is_race(error: &sqlx::migrate::MigrateError) -> bool {
+    let text = error.to_string();
+    ["already exists", "locked", "UNIQUE"]
+        .iter()
+        .any(|sign| text.contains(sign))
+}
+
+fn unusable(url: &str, error: &dyn std::error::Error) -> Fault {
+    let text = error.to_string();
+    if ["malformed", "not a database"].iter().any(|sign| text.contains(sign)) {
+        return damaged(&text);
+    }
+    let text = format!("the database {url} cannot be opened: {error}; STREAMGATE_DATABASE_URL names another");
+    Fault::Io(std::io::Error::other(text))
+}

@@ -1,0 +1,543 @@
+//! What is behind the log's lock: the ledger, who waits for the disk, and what was shown before it
+//! was written.
+//!
+//! Knows no SQL and never waits. Invariants: what is shown of a stream is in order of offset;
+//! nothing that is to be durable is shown or answered before it is synced; a request is written as
+//! a whole or not at all.
+
+use crate::domain::durability::Durability;
+use crate::domain::error::{Code, Refusal};
+use crate::domain::event::{Draft, Event, Frames};
+use crate::domain::id::{IdentityId, StreamId};
+use crate::domain::position::Offset;
+use crate::domain::stream::Stream;
+use crate::engine::keys::{Digest, Keys, Known, Receipt};
+use crate::engine::ledger::Ledger;
+use crate::engine::record::{Body, Place};
+use sha2::{Digest as _, Sha256};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// What somebody asks to have written.
+pub struct Publication {
+    /// Who publishes.
+    pub creator: IdentityId,
+    /// When, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// What, and to which streams, in order.
+    pub drafts: Vec<(Arc<Stream>, Draft)>,
+    /// How safe it is to be before it is answered; each stream's own way if not said.
+    pub ack: Option<Durability>,
+    /// Refused unless the stream, one alone, is there.
+    pub expected: Option<Offset>,
+    /// The publisher's key and what came with it.
+    pub key: Option<RequestKey>,
+}
+
+/// An Idempotency-Key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestKey {
+    /// Of whose it is and its text.
+    pub key: Digest,
+    /// Of the request that it came with.
+    pub request: Digest,
+}
+
+/// What was written.
+#[derive(Clone)]
+pub struct Published {
+    /// The events, in the order of the drafts.
+    pub events: Vec<Arc<Event>>,
+    /// How safe they all are.
+    pub reached: Durability,
+}
+
+/// Where an answer goes.
+pub type Answer = oneshot::Sender<Result<Published, Refusal>>;
+
+/// What came of a look at the book.
+pub enum Entry {
+    /// It is done.
+    Done(Published),
+    /// The writer will answer.
+    Waits(oneshot::Receiver<Result<Published, Refusal>>),
+}
+
+/// What is behind the lock.
+pub struct Book {
+    /// Every stream's numbering and newest events.
+    pub ledger: Ledger,
+    /// Idempotency-Keys.
+    pub keys: Keys,
+    /// Hashes of events that are not settled.
+    pub hashes: HashMap<(StreamId, Digest), Offset>,
+    /// Why nothing can be written, if so.
+    pub failing: Option<Code>,
+    /// Keys that were answered and are not settled.
+    pub fresh_keys: Vec<Digest>,
+    queue: VecDeque<(Publication, Answer)>,
+    queue_bytes: usize,
+    /// Shown, and not in the journal yet.
+    unwritten: Vec<Arc<Event>>,
+    unwritten_bytes: usize,
+    max_pending_bytes: usize,
+}
+
+/// What the writer takes at once.
+pub struct Taken {
+    /// Requests, in order.
+    pub requests: Vec<(Publication, Answer)>,
+    /// Events that were shown before.
+    pub unwritten: Vec<Arc<Event>>,
+}
+
+/// What is to be committed, and what follows from it.
+pub struct Batch {
+    /// The journal row.
+    pub body: Body,
+    /// Whether it must be synced before it is shown.
+    pub sync: bool,
+    /// What was shown before and is in the row.
+    pub unwritten: Vec<Arc<Event>>,
+    answers: Vec<(Answer, Outcome)>,
+    places: Vec<Place>,
+    waiting: Vec<(StreamId, usize)>,
+}
+
+struct Outcome {
+    events: Result<Vec<Arc<Event>>, Refusal>,
+    key: Option<RequestKey>,
+    weak: HashSet<StreamId>,
+    keeps_all: bool,
+    now_ms: u64,
+}
+
+impl Publication {
+    fn durability(&self, stream: &Stream) -> Durability {
+        if stream.capacity == 0 {
+            return Durability::Accepted;
+        }
+        self.ack.unwrap_or(stream.rules.ack)
+    }
+
+    fn bytes(&self) -> usize {
+        self.drafts.iter().map(|(_, draft)| weight(draft)).sum()
+    }
+
+    /// Whether anything of it belongs on the disk.
+    pub fn needs_disk(&self) -> bool {
+        self.key.is_some() || self.drafts.iter().any(|(stream, _)| stream.capacity > 0)
+    }
+}
+
+fn weight(draft: &Draft) -> usize {
+    draft.elems.as_str().len() + 256
+}
+
+/// Enough of a hash to compare it by.
+pub fn digest(text: &str) -> Digest {
+    short(&[text.as_bytes()])
+}
+
+fn short(parts: &[&[u8]]) -> Digest {
+    let mut hash = Sha256::new();
+    parts.iter().for_each(|part| hash.update(part));
+    let mut short = [0; 16];
+    short.copy_from_slice(&hash.finalize()[..16]);
+    short
+}
+
+impl RequestKey {
+    /// The key of one who publishes; another's of the same text is another. `request` is all that
+    /// came with it.
+    pub fn new(creator: IdentityId, key: &str, request: &[u8]) -> Self {
+        Self {
+            key: short(&[creator.bytes(), key.as_bytes()]),
+            request: short(&[request]),
+        }
+    }
+}
+
+impl Book {
+    /// Nothing waits; `max_pending_bytes` may.
+    pub fn new(ledger: Ledger, keys: Keys, max_pending_bytes: usize) -> Self {
+        Self {
+            ledger,
+            keys,
+            hashes: HashMap::new(),
+            failing: None,
+            fresh_keys: Vec::new(),
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            unwritten: Vec::new(),
+            unwritten_bytes: 0,
+            max_pending_bytes,
+        }
+    }
+
+    /// Takes a request: shows it at once if it may overtake the disk, else lets it wait.
+    ///
+    /// `show` gets the events in order of offset. Refused while nothing can be written, when too
+    /// much waits, and by the publisher's key.
+    pub fn enter(&mut self, publication: Publication, show: impl FnOnce(&[Arc<Event>])) -> Result<Entry, Refusal> {
+        for (stream, _) in &publication.drafts {
+            self.ledger.open(stream);
+        }
+        if let Some(key) = publication.key
+            && let Some(published) = self.look_up(key, &publication)?
+        {
+            return Ok(Entry::Done(published));
+        }
+        if self.may_overtake(&publication) {
+            if let Some(expected) = publication.expected {
+                self.check_offset(&publication, expected)?;
+            }
+            self.check_room(&publication)?;
+            return Ok(Entry::Done(self.show_at_once(publication, show)));
+        }
+        if let Err(refusal) = self.check_room(&publication) {
+            if let Some(key) = publication.key {
+                self.keys.give_up(&key.key);
+            }
+            return Err(refusal);
+        }
+        let (answer, receiver) = oneshot::channel();
+        for (stream, _) in &publication.drafts {
+            self.ledger.wait(&stream.id, 1);
+        }
+        self.queue_bytes += publication.bytes();
+        self.queue.push_back((publication, answer));
+        Ok(Entry::Waits(receiver))
+    }
+
+    fn look_up(&mut self, key: RequestKey, publication: &Publication) -> Result<Option<Published>, Refusal> {
+        let receipt = match self.keys.begin(key.key, publication.now_ms) {
+            Known::New => return Ok(None),
+            Known::Busy => {
+                let text = "a request with this Idempotency-Key is being dealt with";
+                return Err(Refusal::new(Code::KeyBusy, text));
+            }
+            Known::Full => {
+                let text = "no more Idempotency-Keys can be remembered now";
+                return Err(Refusal::new(Code::LimitKeys, text));
+            }
+            Known::Answered(receipt) if receipt.request != key.request => {
+                let text = "this Idempotency-Key came with another request before";
+                return Err(Refusal::new(Code::KeyReused, text));
+            }
+            Known::Answered(receipt) => receipt,
+        };
+        let event = |(id, (stream, draft)): (_, &(Arc<Stream>, Draft))| {
+            Arc::new(Event {
+                id,
+                stream: stream.id,
+                path: stream.path.clone(),
+                offset: id.offset(),
+                creator: publication.creator,
+                created_ms: receipt.used_ms,
+                draft: draft.clone(),
+                frames: Frames::default(),
+            })
+        };
+        let events = receipt.ids().zip(&publication.drafts).map(event).collect();
+        let keeps_all = publication.drafts.iter().all(|(stream, _)| stream.capacity > 0);
+        let reached = reached(true, keeps_all);
+        Ok(Some(Published { events, reached }))
+    }
+
+    fn may_overtake(&self, publication: &Publication) -> bool {
+        let free = |(stream, draft): &(Arc<Stream>, Draft)| {
+            publication.durability(stream) == Durability::Accepted
+                && (draft.hash.is_none() || stream.capacity == 0)
+                && self.ledger.is_free(&stream.id)
+        };
+        publication.key.is_none() && publication.drafts.iter().all(free)
+    }
+
+    fn check_room(&self, publication: &Publication) -> Result<(), Refusal> {
+        if !publication.needs_disk() {
+            return Ok(());
+        }
+        if let Some(code) = self.failing {
+            return Err(unwritable(code));
+        }
+        if self.queue_bytes + self.unwritten_bytes >= self.max_pending_bytes {
+            let text = "events come faster than the disk takes them";
+            return Err(Refusal::new(Code::LimitPending, text));
+        }
+        Ok(())
+    }
+
+    fn check_offset(&self, publication: &Publication, expected: Offset) -> Result<(), Refusal> {
+        let Some((stream, _)) = publication.drafts.first() else {
+            return Ok(());
+        };
+        let head = self.ledger.numbered(&stream.id);
+        if head == expected {
+            return Ok(());
+        }
+        let text = format!("the stream is at offset {head}, not {expected}");
+        Err(Refusal::new(Code::OffsetMismatch, text))
+    }
+
+    fn show_at_once(&mut self, publication: Publication, show: impl FnOnce(&[Arc<Event>])) -> Published {
+        let mut events = Vec::with_capacity(publication.drafts.len());
+        for (stream, draft) in publication.drafts {
+            let event = self
+                .ledger
+                .number(&stream, publication.creator, publication.now_ms, draft);
+            self.ledger.take(&event);
+            self.ledger.weaken(&stream.id, publication.now_ms);
+            if stream.capacity > 0 {
+                self.unwritten_bytes += weight(&event.draft);
+                self.unwritten.push(Arc::clone(&event));
+            }
+            events.push(event);
+        }
+        show(&events);
+        let reached = Durability::Accepted;
+        Published { events, reached }
+    }
+
+    /// What waits for the writer, up to about `max_bytes`.
+    pub fn take(&mut self, max_bytes: usize) -> Option<Taken> {
+        if self.queue.is_empty() && self.unwritten.is_empty() {
+            return None;
+        }
+        let mut bytes = 0;
+        let mut requests = Vec::new();
+        while bytes < max_bytes
+            && let Some((publication, answer)) = self.queue.pop_front()
+        {
+            bytes += publication.bytes();
+            requests.push((publication, answer));
+        }
+        self.queue_bytes -= bytes;
+        self.unwritten_bytes = 0;
+        let unwritten = std::mem::take(&mut self.unwritten);
+        Some(Taken { requests, unwritten })
+    }
+
+    /// Whether nobody waits, though something is to be written.
+    pub fn is_patient(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether nothing is on its way to the disk.
+    pub fn is_written(&self) -> bool {
+        self.queue.is_empty() && self.unwritten.is_empty()
+    }
+
+    /// How many bytes wait for the disk.
+    pub fn pending_bytes(&self) -> usize {
+        self.queue_bytes + self.unwritten_bytes
+    }
+
+    /// Numbers what was taken; `repeated` are hashes that settled events have.
+    pub fn arrange(&mut self, taken: Taken, repeated: &HashSet<(StreamId, Digest)>) -> Batch {
+        let mut batch = Batch {
+            body: Body::journal(),
+            sync: false,
+            unwritten: taken.unwritten,
+            answers: Vec::with_capacity(taken.requests.len()),
+            places: Vec::new(),
+            waiting: Vec::new(),
+        };
+        let mut weak_of: HashMap<StreamId, bool> = HashMap::new();
+        for event in &batch.unwritten {
+            batch.body.put_event(event);
+            weak_of.insert(event.stream, true);
+        }
+        let mut fresh = HashSet::new();
+        for (publication, answer) in taken.requests {
+            let streams = publication.drafts.iter();
+            batch.waiting.extend(streams.map(|(stream, _)| (stream.id, 1)));
+            let outcome = self.number(publication, repeated, &mut fresh, &mut batch, &mut weak_of);
+            batch.answers.push((answer, outcome));
+        }
+        for (stream, weak) in weak_of {
+            if let Some(place) = self.ledger.news(&stream, weak) {
+                batch.sync |= weak;
+                batch.body.put_place(&place);
+                batch.places.push(place);
+            }
+        }
+        batch
+    }
+
+    fn number(
+        &mut self,
+        publication: Publication,
+        repeated: &HashSet<(StreamId, Digest)>,
+        fresh: &mut HashSet<(StreamId, Digest)>,
+        batch: &mut Batch,
+        weak_of: &mut HashMap<StreamId, bool>,
+    ) -> Outcome {
+        let (key, now_ms) = (publication.key, publication.now_ms);
+        let mut outcome = Outcome {
+            events: Ok(Vec::new()),
+            key,
+            weak: HashSet::new(),
+            keeps_all: publication.drafts.iter().all(|(stream, _)| stream.capacity > 0),
+            now_ms,
+        };
+        if let Err(refusal) = self.check(&publication, repeated, fresh) {
+            outcome.events = Err(refusal);
+            return outcome;
+        }
+        let least = publication
+            .drafts
+            .iter()
+            .map(|(stream, _)| publication.durability(stream));
+        batch.sync |= key.is_some() || least.clone().any(|durability| durability == Durability::Durable);
+        let durabilities: Vec<Durability> = least.collect();
+        let mut events = Vec::with_capacity(durabilities.len());
+        for ((stream, draft), durability) in publication.drafts.into_iter().zip(durabilities) {
+            let event = self.ledger.number(&stream, publication.creator, now_ms, draft);
+            let is_weak = durability < Durability::Durable && key.is_none() || stream.capacity == 0;
+            if is_weak {
+                outcome.weak.insert(stream.id);
+            }
+            if stream.capacity > 0 {
+                batch.body.put_event(&event);
+                *weak_of.entry(stream.id).or_default() |= is_weak;
+            } else if !self.ledger.is_unstored(&stream.id) {
+                weak_of.insert(stream.id, true);
+            }
+            events.push(event);
+        }
+        if let Some(key) = key {
+            let receipt = Receipt::new(key.request, now_ms, events.iter().map(|event| event.id));
+            batch.body.put_receipt(&key.key, &receipt);
+        }
+        outcome.events = Ok(events);
+        outcome
+    }
+
+    fn check(
+        &self,
+        publication: &Publication,
+        repeated: &HashSet<(StreamId, Digest)>,
+        fresh: &mut HashSet<(StreamId, Digest)>,
+    ) -> Result<(), Refusal> {
+        if let Some(expected) = publication.expected {
+            self.check_offset(publication, expected)?;
+        }
+        let mut own = HashSet::new();
+        for (stream, digest) in publication.hashes() {
+            let first = self.ledger.view(&stream).map_or(Offset(0), |view| view.first);
+            let key = (stream, digest);
+            let kept = self.hashes.get(&key).is_some_and(|offset| *offset >= first);
+            if kept || repeated.contains(&key) || fresh.contains(&key) || !own.insert(key) {
+                let text = "the stream has an event of this hash";
+                return Err(Refusal::new(Code::EventRepeated, text));
+            }
+        }
+        fresh.extend(own);
+        Ok(())
+    }
+
+    /// The batch is written: everything of it is shown, in order. Returns the answers to give.
+    pub fn commit(
+        &mut self,
+        batch: Batch,
+        show: impl FnOnce(&[Arc<Event>]),
+    ) -> Vec<(Answer, Result<Published, Refusal>)> {
+        for place in &batch.places {
+            self.ledger.confirm(place);
+        }
+        let mut shown = Vec::new();
+        let mut answers = Vec::with_capacity(batch.answers.len());
+        for (answer, outcome) in batch.answers {
+            let published = outcome.events.map(|events| {
+                let reached = reached(batch.sync, outcome.keeps_all);
+                Published { events, reached }
+            });
+            self.settle_key(outcome.key, outcome.now_ms, published.as_ref().ok());
+            if let Ok(published) = &published {
+                for event in &published.events {
+                    self.ledger.take(event);
+                    self.note_hash(event);
+                }
+                shown.extend_from_slice(&published.events);
+                for stream in &outcome.weak {
+                    self.ledger.weaken(stream, outcome.now_ms);
+                }
+            }
+            answers.push((answer, published));
+        }
+        self.arrive(&batch.waiting);
+        show(&shown);
+        answers
+    }
+
+    /// The batch could not be written: nothing of it was. Returns the answers to give.
+    pub fn roll_back(&mut self, batch: Batch, code: Code) -> Vec<(Answer, Result<Published, Refusal>)> {
+        self.failing = Some(code);
+        for (stream, _) in &batch.waiting {
+            self.ledger.unnumber(stream);
+        }
+        self.arrive(&batch.waiting);
+        self.unwritten_bytes += batch.unwritten.iter().map(|event| weight(&event.draft)).sum::<usize>();
+        let later = std::mem::replace(&mut self.unwritten, batch.unwritten);
+        self.unwritten.extend(later);
+        let refuse = |(answer, outcome): (Answer, Outcome)| {
+            if let Some(key) = outcome.key {
+                self.keys.give_up(&key.key);
+            }
+            (answer, outcome.events.and_then(|_| Err(unwritable(code))))
+        };
+        batch.answers.into_iter().map(refuse).collect()
+    }
+
+    fn settle_key(&mut self, key: Option<RequestKey>, now_ms: u64, published: Option<&Published>) {
+        match (key, published) {
+            (Some(key), Some(published)) => {
+                let ids = published.events.iter().map(|event| event.id);
+                self.keys.answer(key.key, Receipt::new(key.request, now_ms, ids));
+                self.fresh_keys.push(key.key);
+            }
+            (Some(key), None) => self.keys.give_up(&key.key),
+            (None, _) => {}
+        }
+    }
+
+    /// Remembers the hash of an event that is not settled.
+    pub fn note_hash(&mut self, event: &Event) {
+        if let Some(hash) = &event.draft.hash {
+            self.hashes.insert((event.stream, digest(hash)), event.offset);
+        }
+    }
+
+    fn arrive(&mut self, waiting: &[(StreamId, usize)]) {
+        for (stream, count) in waiting {
+            self.ledger.wait_no_more(stream, *count);
+        }
+    }
+}
+
+impl Publication {
+    /// Hashes that its streams must not have; who keeps nothing has none.
+    pub fn hashes(&self) -> impl Iterator<Item = (StreamId, Digest)> {
+        let kept = self.drafts.iter().filter(|(stream, _)| stream.capacity > 0);
+        kept.filter_map(|(stream, draft)| Some((stream.id, digest(draft.hash.as_deref()?))))
+    }
+}
+
+fn reached(synced: bool, keeps_all: bool) -> Durability {
+    match (keeps_all, synced) {
+        (false, _) => Durability::Accepted,
+        (true, false) => Durability::Written,
+        (true, true) => Durability::Durable,
+    }
+}
+
+/// Why nothing is written now.
+pub fn unwritable(code: Code) -> Refusal {
+    let text = match code {
+        Code::LogFull => "the server's disk is full",
+        _ => "the server cannot write to its disk",
+    };
+    Refusal::new(code, text)
+}

@@ -1,0 +1,94 @@
+//! Brings what is in the write-ahead log into the database file, beside the writer.
+//!
+//! Most of the work is done by a connection of its own while the writer goes on; only for the last
+//! few pages the writer is held up, so that it can begin the write-ahead log anew. Invariant: at
+//! most one checkpoint at a time; the write-ahead log is a few times [`DUE_BYTES`] at most, unless
+//! somebody reads for long.
+
+use crate::domain::error::Fault;
+use sqlx::sqlite::SqliteConnection;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::{Mutex, MutexGuard, Notify};
+
+/// Bytes written after which a checkpoint is due.
+const DUE_BYTES: usize = 8_388_608;
+/// Rounds beside the writer before it is made to wait; each leaves what came during it.
+const ROUNDS: usize = 2;
+
+/// The writer's side.
+pub struct Checkpoint {
+    state: Arc<State>,
+}
+
+/// The checkpointer's side.
+pub struct Checkpointer {
+    state: Arc<State>,
+    connection: SqliteConnection,
+}
+
+#[derive(Default)]
+struct State {
+    written: AtomicUsize,
+    due: Notify,
+    gate: Mutex<()>,
+}
+
+/// Both sides; the connection is the checkpointer's own.
+pub fn pair(connection: SqliteConnection) -> (Checkpoint, Checkpointer) {
+    let state = Arc::<State>::default();
+    let checkpoint = Checkpoint {
+        state: Arc::clone(&state),
+    };
+    (checkpoint, Checkpointer { state, connection })
+}
+
+impl Checkpoint {
+    /// Held while writing.
+    pub async fn gate(&self) -> MutexGuard<'_, ()> {
+        self.state.gate.lock().await
+    }
+
+    /// So much was written.
+    pub fn wrote(&self, bytes: usize) {
+        self.state.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Has a checkpoint begun if one is due.
+    pub fn begin_if_due(&self) {
+        if self.state.written.load(Ordering::Relaxed) >= DUE_BYTES {
+            self.state.due.notify_one();
+        }
+    }
+}
+
+impl Checkpointer {
+    /// Makes checkpoints when they are due, until the task is ended.
+    pub async fn run(mut self) {
+        loop {
+            self.state.due.notified().await;
+            self.state.written.store(0, Ordering::Relaxed);
+            if let Err(fault) = self.make().await {
+                // The log goes on growing; the writer finds out by itself when there is no room.
+                tracing::warn!("a checkpoint failed: {fault}");
+            }
+        }
+    }
+
+    async fn make(&mut self) -> Result<(), Fault> {
+        for _ in 0..ROUNDS {
+            self.copy().await?;
+        }
+        let state = Arc::clone(&self.state);
+        let _gate = state.gate.lock().await;
+        self.copy().await
+    }
+
+    /// Copies what there is.
+    async fn copy(&mut self) -> Result<(), Fault> {
+        sqlx::query("pragma wal_checkpoint(passive)")
+            .fetch_one(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,333 @@
+//! All SQL that writes the log's tables.
+//!
+//! Owned by the one writer. Knows no order and no stream's state. Invariant: each call is one
+//! transaction, done as a whole or not at all; what it synced stays.
+
+use crate::domain::error::Fault;
+use crate::domain::id::StreamId;
+use crate::domain::position::{Epoch, Offset};
+use crate::engine::keys::Digest;
+use crate::engine::record::Place;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{Connection, QueryBuilder, Row, Sqlite};
+
+/// Rows of one statement, so that its parameters stay far below SQLite's bound.
+const ROWS: usize = 256;
+
+/// The writer's connection.
+pub struct Store {
+    connection: SqliteConnection,
+    syncs: bool,
+}
+
+/// A piece of a stream as a row.
+pub struct ChunkRow {
+    /// Whose.
+    pub stream: StreamId,
+    /// Its first event's place.
+    pub first: Offset,
+    /// Its last one's.
+    pub last: Offset,
+    /// The latest time of any of them.
+    pub newest_ms: u64,
+    /// The encoded events.
+    pub body: Vec<u8>,
+}
+
+/// What one step of settling writes.
+#[derive(Default)]
+pub struct Settlement {
+    /// Pieces of streams.
+    pub chunks: Vec<ChunkRow>,
+    /// What is known of those streams then; chunks before their first place go.
+    pub places: Vec<Place>,
+    /// Hashes of events in the chunks.
+    pub hashes: Vec<(StreamId, Digest, Offset)>,
+    /// Publishers' keys and encoded receipts.
+    pub receipts: Vec<(Digest, u64, Vec<u8>)>,
+    /// Receipts before this time go.
+    pub horizon_ms: u64,
+    /// Journal rows up to this one go.
+    pub journal_to: Option<i64>,
+}
+
+impl Store {
+    /// On a connection that syncs.
+    pub fn new(connection: SqliteConnection) -> Self {
+        let syncs = true;
+        Self { connection, syncs }
+    }
+
+    /// Appends a row to the journal; synced, or in the operating system's hands only.
+    pub async fn append(&mut self, journal_id: i64, body: Vec<u8>, sync: bool) -> Result<(), sqlx::Error> {
+        self.set_sync(sync).await?;
+        sqlx::query("insert into journal (journal_id, body) values ($1, $2)")
+            .bind(journal_id)
+            .bind(body)
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+
+    async fn set_sync(&mut self, sync: bool) -> Result<(), sqlx::Error> {
+        if self.syncs != sync {
+            let pragma = if sync {
+                "pragma synchronous = full"
+            } else {
+                "pragma synchronous = normal"
+            };
+            sqlx::query(pragma).execute(&mut self.connection).await?;
+            self.syncs = sync;
+        }
+        Ok(())
+    }
+
+    /// Which of these hashes a stream still keeps: those at its first place or later.
+    pub async fn repeated(&mut self, hashes: &[(StreamId, Digest, Offset)]) -> Result<Vec<(StreamId, Digest)>, Fault> {
+        let mut found = Vec::new();
+        for part in hashes.chunks(ROWS) {
+            let mut query = QueryBuilder::<Sqlite>::new("with wanted (stream_id, hash, first) as (");
+            query.push_values(part, |mut row, (stream, hash, first)| {
+                row.push_bind(&stream.bytes()[..])
+                    .push_bind(&hash[..])
+                    .push_bind(first.0 as i64);
+            });
+            query.push(
+                ") select stream_id, hash from wanted cross join event_hash using (stream_id, hash)
+                 where at_offset >= first",
+            );
+            for row in query.build().fetch_all(&mut self.connection).await? {
+                let stream = StreamId::new(exact(&row, "stream_id")?);
+                found.push((stream, exact(&row, "hash")?));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Writes a step of settling.
+    pub async fn settle(&mut self, settlement: &Settlement) -> Result<(), sqlx::Error> {
+        self.set_sync(true).await?;
+        let mut transaction = self.connection.begin_with("begin immediate").await?;
+        put_chunks(&mut transaction, &settlement.chunks).await?;
+        put_places(&mut transaction, &settlement.places).await?;
+        drop_chunks(&mut transaction, &settlement.places).await?;
+        put_hashes(&mut transaction, settlement).await?;
+        put_receipts(&mut transaction, settlement).await?;
+        if let Some(to) = settlement.journal_to {
+            sqlx::query("delete from journal where journal_id <= $1")
+                .bind(to)
+                .execute(&mut *transaction)
+                .await?;
+            put_setting(&mut transaction, "log_journal", to).await?;
+        }
+        transaction.commit().await
+    }
+
+    /// Replaces a chunk by what is left of it after an event was deleted.
+    pub async fn replace(
+        &mut self,
+        chunk_id: i64,
+        rest: Option<&ChunkRow>,
+        (stream, offset): (&StreamId, Offset),
+    ) -> Result<(), sqlx::Error> {
+        self.set_sync(true).await?;
+        let mut transaction = self.connection.begin_with("begin immediate").await?;
+        sqlx::query("delete from chunk where chunk_id = $1")
+            .bind(chunk_id)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query("delete from event_hash where stream_id = $1 and at_offset = $2")
+            .bind(&stream.bytes()[..])
+            .bind(offset.0 as i64)
+            .execute(&mut *transaction)
+            .await?;
+        put_chunks(&mut transaction, rest.map_or(&[][..], std::slice::from_ref)).await?;
+        transaction.commit().await
+    }
+
+    /// Deletes some chunks of a stream that is no more; returns whether there may be others.
+    pub async fn purge(&mut self, stream: &StreamId) -> Result<bool, sqlx::Error> {
+        self.set_sync(true).await?;
+        let mut transaction = self.connection.begin_with("begin immediate").await?;
+        let chunks = sqlx::query(
+            "delete from chunk where chunk_id in (select chunk_id from chunk where stream_id = $1 limit $2)",
+        )
+        .bind(&stream.bytes()[..])
+        .bind(ROWS as i64)
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        if chunks == 0 {
+            for table in [
+                "delete from event_hash where stream_id = $1",
+                "delete from position where stream_id = $1",
+            ] {
+                sqlx::query(table)
+                    .bind(&stream.bytes()[..])
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+        }
+        transaction.commit().await?;
+        Ok(chunks > 0)
+    }
+
+    /// Writes to the disk and takes it back, to see whether that works again. What an earlier sync
+    /// failed to bring there is brought there first.
+    pub async fn probe(&mut self) -> Result<(), sqlx::Error> {
+        self.set_sync(true).await?;
+        let row = sqlx::query("pragma wal_checkpoint(truncate)")
+            .fetch_one(&mut self.connection)
+            .await?;
+        if row.try_get::<i64, _>(0)? != 0 {
+            return Err(sqlx::Error::Io(std::io::Error::other("the checkpoint was held up")));
+        }
+        let mut transaction = self.connection.begin_with("begin immediate").await?;
+        sqlx::query("insert into journal (journal_id, body) values (-1, zeroblob(65536))")
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query("delete from journal where journal_id = -1")
+            .execute(&mut *transaction)
+            .await?;
+        put_setting(&mut transaction, "log_probe", 1).await?;
+        transaction.commit().await
+    }
+
+    /// Brings everything into the database file itself.
+    pub async fn checkpoint(&mut self) -> Result<(), sqlx::Error> {
+        self.set_sync(true).await?;
+        sqlx::query("pragma wal_checkpoint(truncate)")
+            .fetch_one(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+
+    /// The connection, for reading what is there at the start.
+    pub fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+}
+
+async fn put_chunks(connection: &mut SqliteConnection, chunks: &[ChunkRow]) -> Result<(), sqlx::Error> {
+    for part in chunks.chunks(ROWS) {
+        let mut query =
+            QueryBuilder::<Sqlite>::new("insert into chunk (stream_id, first_offset, last_offset, newest_ms, body) ");
+        query.push_values(part, |mut row, chunk| {
+            row.push_bind(&chunk.stream.bytes()[..])
+                .push_bind(chunk.first.0 as i64)
+                .push_bind(chunk.last.0 as i64)
+                .push_bind(chunk.newest_ms as i64)
+                .push_bind(&chunk.body[..]);
+        });
+        query.build().execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+async fn put_places(connection: &mut SqliteConnection, places: &[Place]) -> Result<(), sqlx::Error> {
+    for part in places.chunks(ROWS) {
+        let mut query =
+            QueryBuilder::<Sqlite>::new("insert or replace into position (stream_id, epoch, head, first, loose) ");
+        query.push_values(part, |mut row, place| {
+            row.push_bind(&place.stream.bytes()[..])
+                .push_bind(place.epoch.bits() as i64)
+                .push_bind(place.head.0 as i64)
+                .push_bind(place.first.0 as i64)
+                .push_bind(place.loose);
+        });
+        query.build().execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Chunks that their stream has let go of as a whole, and its hashes.
+async fn drop_chunks(connection: &mut SqliteConnection, places: &[Place]) -> Result<(), sqlx::Error> {
+    const GONE: [&str; 2] = [
+        ") delete from chunk where chunk_id in (select chunk_id from gone cross join chunk
+           on chunk.stream_id = gone.stream_id and chunk.last_offset < gone.first)",
+        ") delete from event_hash where (stream_id, hash) in (select event_hash.stream_id, event_hash.hash
+           from gone cross join event_hash
+           on event_hash.stream_id = gone.stream_id and event_hash.at_offset < gone.first)",
+    ];
+    for part in places.chunks(ROWS) {
+        for statement in GONE {
+            let mut query = QueryBuilder::<Sqlite>::new("with gone (stream_id, first) as (");
+            query.push_values(part, |mut row, place| {
+                row.push_bind(&place.stream.bytes()[..]).push_bind(place.first.0 as i64);
+            });
+            query.push(statement);
+            query.build().execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn put_hashes(connection: &mut SqliteConnection, settlement: &Settlement) -> Result<(), sqlx::Error> {
+    for part in settlement.hashes.chunks(ROWS) {
+        let mut query = QueryBuilder::<Sqlite>::new("insert or replace into event_hash (stream_id, hash, at_offset) ");
+        query.push_values(part, |mut row, (stream, hash, offset)| {
+            row.push_bind(&stream.bytes()[..])
+                .push_bind(&hash[..])
+                .push_bind(offset.0 as i64);
+        });
+        query.build().execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+async fn put_receipts(connection: &mut SqliteConnection, settlement: &Settlement) -> Result<(), sqlx::Error> {
+    for part in settlement.receipts.chunks(ROWS) {
+        let mut query = QueryBuilder::<Sqlite>::new("insert or replace into receipt (key, used_ms, body) ");
+        query.push_values(part, |mut row, (key, used_ms, body)| {
+            row.push_bind(&key[..]).push_bind(*used_ms as i64).push_bind(&body[..]);
+        });
+        query.build().execute(&mut *connection).await?;
+    }
+    if settlement.horizon_ms > 0 {
+        sqlx::query("delete from receipt where used_ms < $1")
+            .bind(settlement.horizon_ms as i64)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Writes a number that the log keeps about itself.
+pub async fn put_setting(connection: &mut SqliteConnection, name: &str, value: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("insert or replace into setting (name, value) values ($1, $2)")
+        .bind(name)
+        .bind(&value.to_be_bytes()[..])
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Reads a number that the log keeps about itself.
+pub async fn setting(connection: &mut SqliteConnection, name: &str) -> Result<Option<i64>, Fault> {
+    let row = sqlx::query("select value from setting where name = $1")
+        .bind(name)
+        .fetch_optional(connection)
+        .await?;
+    row.map(|row| Ok(i64::from_be_bytes(exact(&row, "value")?))).transpose()
+}
+
+/// What is known of a stream, from its row.
+pub fn parse_place(row: &SqliteRow) -> Result<Place, Fault> {
+    let number = |column| -> Result<u64, Fault> { Ok(row.try_get::<i64, _>(column)? as u64) };
+    Ok(Place {
+        stream: StreamId::new(exact(row, "stream_id")?),
+        epoch: Epoch::new(number("epoch")?),
+        head: Offset(number("head")?),
+        first: Offset(number("first")?),
+        loose: number("loose")? != 0,
+    })
+}
+
+/// A blob of a length that is known.
+pub fn exact<const N: usize>(row: &SqliteRow, column: &'static str) -> Result<[u8; N], Fault> {
+    let bytes: &[u8] = row.try_get(column)?;
+    bytes.try_into().map_err(|_| Fault::Stored {
+        what: column,
+        why: format!("{} bytes instead of {N}", bytes.len()),
+    })
+}
