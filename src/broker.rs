@@ -8,28 +8,28 @@
 mod events;
 mod seats;
 mod streams;
+mod wishes;
 
 pub use seats::Seat;
+pub use wishes::{Following, From, Publishing, Subscribed};
 
 use crate::broker::seats::Seats;
 use crate::catalogue::Catalogue;
 use crate::database::now_ms;
-use crate::domain::durability::Durability;
 use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::event::Draft;
 use crate::domain::id::{IdentityId, StreamId, TokenKey};
 use crate::domain::limits::Limits;
-use crate::domain::position::{Offset, Position};
 use crate::domain::scope::{Scope, ScopeJson, Verb};
 use crate::domain::session_id::SessionId;
 use crate::domain::stream::{Stream, Target};
 use crate::domain::token::Access;
 use crate::engine::connection::ConnectionKey;
 use crate::engine::filter::Subject;
-use crate::engine::ledger::{Page, View};
+use crate::engine::ledger::Page;
 use crate::engine::resume::Resume;
 use crate::engine::shard::{Part, Read};
-use crate::engine::subscription::{State, Subscription, Terms};
+use crate::engine::subscription::{State, Subscription};
 use crate::hub::Hub;
 use crate::hub::mailbox::Notice;
 use crate::hub::worker::Worker;
@@ -53,49 +53,6 @@ pub struct Broker {
     /// Streams deleted since the last look.
     gone: Mutex<Vec<StreamId>>,
     stopping: AtomicBool,
-}
-
-/// What somebody publishes at once.
-pub struct Publishing {
-    /// What, and where to, in order.
-    pub drafts: Vec<(Target, Draft)>,
-    /// How safe it is to be before it is answered; each stream's own way if not said.
-    pub ack: Option<Durability>,
-    /// Where the stream, one alone, must be.
-    pub expected: Option<Offset>,
-    /// The publisher's key for this request, and all that came with it.
-    pub key: Option<(String, Vec<u8>)>,
-}
-
-/// How somebody wants to follow a stream.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Following {
-    /// From where.
-    pub from: From,
-    /// What else is agreed.
-    pub terms: Option<Terms>,
-}
-
-/// From where a stream is followed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum From {
-    /// What is published from now on.
-    #[default]
-    Head,
-    /// Everything after this.
-    Position(Position),
-    /// The newest few, then live.
-    Last(u64),
-}
-
-/// What was set up.
-pub struct Subscribed {
-    /// The stream.
-    pub stream: Arc<Stream>,
-    /// Where it is.
-    pub view: View,
-    /// Where the subscription begins.
-    pub resume: Resume,
 }
 
 impl Broker {

@@ -5,6 +5,7 @@
 //! hub gets each stream's events in order of offset, under one lock; whoever publishes waits for
 //! its own events only, never for a reader; nothing that was answered as durable is lost.
 
+mod batch;
 mod book;
 mod checkpoint;
 mod chunks;

@@ -5,6 +5,13 @@
 //! each stream; what is not yet settled in chunks is always there. Invariants: an offset that was
 //! taken is never given again within its epoch; nothing unsettled is let go of.
 
+mod epochs;
+mod reading;
+mod settling;
+
+pub use reading::{Page, Reading};
+pub use settling::Piece;
+
 use crate::domain::event::{Draft, Event, Frames};
 use crate::domain::id::{EventId, IdentityId, Stem, StreamId};
 use crate::domain::path::Path;
@@ -62,37 +69,6 @@ pub struct View {
     pub settled: Offset,
 }
 
-/// A piece of a stream, and where the stream ends.
-pub struct Page {
-    /// Events in order, the first of them the oldest kept one after the cursor.
-    pub events: Vec<Arc<Event>>,
-    /// The newest place of the stream.
-    pub head: Offset,
-    /// Whether the stream keeps events at all.
-    pub keeps: bool,
-}
-
-/// Where the next piece of a stream is.
-pub enum Reading {
-    /// In memory.
-    Here(Page),
-    /// In chunks: those from `from` to `to`, both included.
-    Stored {
-        /// The oldest that is wanted.
-        from: Offset,
-        /// The newest that chunks may have.
-        to: Offset,
-    },
-}
-
-/// What is to be settled of one stream.
-pub struct Piece {
-    /// What is known of it once this is done.
-    pub place: Place,
-    /// Events that chunks do not have, in order.
-    pub events: Vec<Arc<Event>>,
-}
-
 impl Ledger {
     /// Keeps at most `max_bytes` of what is settled, by [`Event::weight`].
     pub fn new(max_bytes: usize) -> Self {
@@ -144,62 +120,6 @@ impl Ledger {
                 events: VecDeque::new(),
             }
         })
-    }
-
-    /// Takes over what the disk knows of a stream.
-    pub fn restore(&mut self, stream: &Stream, place: &Place) {
-        let tail = self.tail(stream);
-        tail.epoch = place.epoch;
-        tail.stem = Stem::of(&stream.id, place.epoch);
-        tail.head = tail.head.max(place.head);
-        tail.numbered = tail.head;
-        tail.first = tail.first.max(place.first);
-        self.confirm(place);
-    }
-
-    /// Everything up to the head is in chunks, or was let go of.
-    pub fn restore_settled(&mut self, stream: &StreamId) {
-        if let Some(tail) = self.streams.get_mut(stream) {
-            tail.settled = tail.head;
-        }
-    }
-
-    /// Takes over an event that the disk has and chunks have not.
-    pub fn restore_event(&mut self, stream: &Stream, stored: Stored) {
-        let tail = self.tail(stream);
-        if stored.offset <= tail.head {
-            return;
-        }
-        let event = Arc::new(tail.event(stream.id, stored));
-        tail.numbered = event.offset;
-        self.take(&event);
-    }
-
-    /// Whether the numbering of any stream may not hold.
-    pub fn has_loose(&self) -> bool {
-        !self.loose.is_empty()
-    }
-
-    /// A crash may have taken back what was shown of these streams: their numbering ends.
-    pub fn end_loose_epochs(&mut self) -> Vec<Place> {
-        let loose: Vec<StreamId> = self.loose.drain().collect();
-        loose.iter().filter_map(|stream| self.end_epoch(stream)).collect()
-    }
-
-    /// The numbering of every stream ends.
-    pub fn end_all_epochs(&mut self) -> Vec<Place> {
-        self.loose.clear();
-        let all: Vec<StreamId> = self.streams.keys().copied().collect();
-        all.iter().filter_map(|stream| self.end_epoch(stream)).collect()
-    }
-
-    fn end_epoch(&mut self, stream: &StreamId) -> Option<Place> {
-        let tail = self.streams.get_mut(stream)?;
-        tail.epoch = Epoch::fresh();
-        tail.stem = Stem::of(stream, tail.epoch);
-        tail.is_loose = false;
-        self.note_unsettled(stream);
-        self.place(stream)
     }
 
     /// Where a stream is, if it is known.
@@ -303,105 +223,6 @@ impl Ledger {
         self.drop_stale();
     }
 
-    /// Something is shown that a crash would take back.
-    pub fn weaken(&mut self, stream: &StreamId, now_ms: u64) {
-        let Some(tail) = self.streams.get_mut(stream) else {
-            return;
-        };
-        tail.loosened_ms = now_ms;
-        if !tail.is_stored && tail.capacity > 0 {
-            tail.is_loose = true;
-            self.loose.insert(*stream);
-        }
-    }
-
-    /// What the disk must know before events of a stream are shown; `weak` if they are shown unsynced.
-    pub fn news(&self, stream: &StreamId, weak: bool) -> Option<Place> {
-        let tail = self.streams.get(stream)?;
-        if tail.is_stored && (tail.is_loose || !weak) {
-            return None;
-        }
-        let loose = tail.is_loose || weak;
-        self.place(stream).map(|place| Place { loose, ..place })
-    }
-
-    /// The disk knows this.
-    pub fn confirm(&mut self, place: &Place) {
-        if let Some(tail) = self.streams.get_mut(&place.stream) {
-            tail.is_stored = true;
-            tail.is_loose = place.loose;
-        }
-        if place.loose {
-            self.loose.insert(place.stream);
-        } else {
-            self.loose.remove(&place.stream);
-        }
-    }
-
-    /// Loose streams in which nothing was loosened since `before_ms`: nothing is shown unsynced any
-    /// more, and the disk is to know that. Only to be asked when everything shown is synced.
-    pub fn firm_up(&mut self, before_ms: u64) -> Vec<Place> {
-        let streams = &self.streams;
-        let quiet = |stream: &&StreamId| {
-            let tail = streams.get(*stream);
-            tail.is_none_or(|tail| tail.loosened_ms <= before_ms && tail.waiting == 0)
-        };
-        let quiet: Vec<StreamId> = self.loose.iter().filter(quiet).copied().collect();
-        for stream in &quiet {
-            self.loose.remove(stream);
-            if let Some(tail) = self.streams.get_mut(stream) {
-                tail.is_loose = false;
-            }
-            self.note_unsettled(stream);
-        }
-        quiet.iter().filter_map(|stream| self.place(stream)).collect()
-    }
-
-    /// A piece of a stream after `cursor`, at most `most` events.
-    pub fn after(&self, stream: &StreamId, cursor: Offset, most: usize) -> Reading {
-        let Some(tail) = self.streams.get(stream) else {
-            return Reading::Here(Page {
-                events: Vec::new(),
-                head: cursor,
-                keeps: false,
-            });
-        };
-        let from = cursor.next().max(tail.first);
-        let in_memory = tail.events.front().is_some_and(|oldest| oldest.offset <= from);
-        if from <= tail.settled && !in_memory {
-            return Reading::Stored { from, to: tail.settled };
-        }
-        let start = tail.events.partition_point(|event| event.offset < from);
-        Reading::Here(Page {
-            events: tail.events.iter().skip(start).take(most).cloned().collect(),
-            head: tail.head,
-            keeps: tail.capacity > 0,
-        })
-    }
-
-    /// The piece of a stream that ends just before `end`, at most `most` events, oldest first.
-    pub fn before(&self, stream: &StreamId, end: Offset, most: usize) -> Reading {
-        let page = |events, head| {
-            let keeps = true;
-            Reading::Here(Page { events, head, keeps })
-        };
-        let Some(tail) = self.streams.get(stream) else {
-            return page(Vec::new(), Offset(0));
-        };
-        let stop = tail.events.partition_point(|event| event.offset < end);
-        let to = end.previous().min(tail.settled);
-        if stop == 0 && to >= tail.first {
-            return Reading::Stored { from: tail.first, to };
-        }
-        let start = stop.saturating_sub(most);
-        page(tail.events.range(start..stop).cloned().collect(), tail.head)
-    }
-
-    /// The path of a stream, for reviving many of its events.
-    pub fn path(&self, stream: &StreamId) -> Option<Path> {
-        self.streams.get(stream).map(|tail| tail.path.clone())
-    }
-
     /// The stream lets go of everything before `first`; it is never taken back.
     pub fn raise_first(&mut self, stream: &StreamId, first: Offset) {
         let Some(tail) = self.streams.get_mut(stream) else {
@@ -438,54 +259,9 @@ impl Ledger {
         self.drop_stale();
     }
 
-    /// Takes the list of streams with something that chunks do not have.
-    pub fn take_unsettled(&mut self) -> VecDeque<StreamId> {
-        let unsettled = std::mem::take(&mut self.unsettled);
-        for stream in &unsettled {
-            if let Some(tail) = self.streams.get_mut(stream) {
-                tail.is_unsettled = false;
-            }
-        }
-        unsettled.into()
-    }
-
-    /// What chunks do not have of a stream, about `max_bytes` of it; and whether there is more.
-    pub fn piece(&self, stream: &StreamId, max_bytes: usize) -> Option<(Piece, bool)> {
-        let tail = self.streams.get(stream)?;
-        let mut place = self.place(stream)?;
-        let start = tail.events.partition_point(|event| event.offset <= tail.settled);
-        let mut bytes = 0;
-        let fits = |event: &&Arc<Event>| {
-            let before = bytes;
-            bytes += event.draft.elems.as_str().len();
-            before < max_bytes
-        };
-        let events: Vec<Arc<Event>> = tail.events.range(start..).take_while(fits).cloned().collect();
-        let has_more = start + events.len() < tail.events.len();
-        if has_more && let Some(last) = events.last() {
-            place.head = last.offset;
-        }
-        Some((Piece { place, events }, has_more))
-    }
-
-    /// Chunks have everything of a stream up to here.
-    pub fn settle(&mut self, stream: &StreamId, to: Offset) {
-        if let Some(tail) = self.streams.get_mut(stream) {
-            tail.settled = tail.settled.max(to);
-        }
-        self.drop_oldest();
-    }
-
     /// How many events are in memory, and their bytes.
     pub fn kept(&self) -> (usize, usize) {
         (self.kept, self.bytes)
-    }
-
-    /// The first event in memory that is of this time or later, and whether there are any before it.
-    pub fn first_since(&self, stream: &StreamId, time_ms: u64) -> Option<(Offset, bool)> {
-        let events = &self.streams.get(stream)?.events;
-        let at = events.iter().position(|event| event.created_ms >= time_ms)?;
-        Some((events[at].offset, at > 0))
     }
 
     fn note_unsettled(&mut self, stream: &StreamId) {
@@ -559,6 +335,3 @@ impl Tail {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

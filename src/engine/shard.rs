@@ -4,47 +4,24 @@
 //! Invariant: a connection's bytes are in its outbox in the order in which they are to be read,
 //! and an acknowledgement stands before the first event of its subscription.
 
-use crate::domain::event::{Event, Wire};
+mod joined;
+mod replay;
+
+pub use replay::{Part, Read};
+
+use crate::domain::event::Event;
 use crate::domain::id::{StreamId, TokenKey};
-use crate::domain::position::{GapReason, Offset};
-use crate::engine::connection::{Connection, ConnectionKey, Dialect, join};
-use crate::engine::filter::{Filter, Subject};
+use crate::domain::position::Offset;
+use crate::engine::connection::{Connection, ConnectionKey, Dialect};
 use crate::engine::index::{Index, Subscriber};
-use crate::engine::ledger::Page;
 use crate::engine::outbox::Verdict;
 use crate::engine::pulse::Moment;
+use crate::engine::shard::joined::Joined;
 use crate::engine::subscription::{State, Step, Subscription, Terms, WhenSlow};
 use bytes::Bytes;
-use serde_json::Value;
 use slotmap::SlotMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-/// Filters whose outcome is kept for the next subscriber of a run.
-const SHARED_FILTERS: usize = 16;
-
-/// A subscription that wants to read the log.
-pub struct Read {
-    /// The stream.
-    pub stream: StreamId,
-    /// After this place.
-    pub after: Offset,
-    /// Which part of what is there.
-    pub part: Part,
-    connection: ConnectionKey,
-    slot: u32,
-}
-
-/// Which part of a stream a subscription that is behind wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// All of it, from its cursor on.
-    All,
-    /// The newest event.
-    Newest,
-    /// None of it.
-    Nothing,
-}
 
 /// What has been counted since the last time it was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -306,92 +283,6 @@ impl<P> Shard<P> {
         }
     }
 
-    /// The next page of the log that somebody has room for; whoever is given one gives it back
-    /// with [`Shard::on_page`] or [`Shard::end_read`]. Whoever has no room asks again when its outbox
-    /// is empty; whoever wants more stands at the end of the queue.
-    pub fn next_read(&mut self) -> Option<Read> {
-        while let Some(key) = self.reads.pop_front() {
-            let Some(connection) = self.connections.get_mut(key) else {
-                continue;
-            };
-            connection.waiting = false;
-            if connection.closing || connection.outbox.bytes() > self.outbox_limit / 2 {
-                continue;
-            }
-            let Some((stream, slot)) = connection.behind.pop_front() else {
-                continue;
-            };
-            if let Some(subscriber) = self.index.get_mut(&stream, slot) {
-                connection.reading = true;
-                return Some(subscriber.read(stream, slot));
-            }
-            connection.queue(key, &mut self.reads);
-        }
-        None
-    }
-
-    /// Nothing came of a page.
-    pub fn end_read(&mut self, read: &Read) {
-        if let Some(connection) = self.connections.get_mut(read.connection) {
-            connection.reading = false;
-            connection.queue(read.connection, &mut self.reads);
-        }
-    }
-
-    /// Whether somebody may want a page.
-    pub fn wants_reads(&self) -> bool {
-        !self.reads.is_empty()
-    }
-
-    /// Pushes what was read as far as there is room, and tells what the log no longer has.
-    pub fn on_page(&mut self, read: &Read, page: &Page) {
-        self.end_read(read);
-        let key = read.connection;
-        let Some(connection) = self.connections.get_mut(key) else {
-            return;
-        };
-        let subscriber = self.index.get_mut(&read.stream, read.slot);
-        let Some(subscriber) = subscriber.filter(|subscriber| subscriber.connection == key) else {
-            return;
-        };
-        let subscription = &mut subscriber.subscription;
-        if subscription.state() == State::Live || !read.is_for(subscription) || connection.closing {
-            return;
-        }
-        let filter = subscriber.terms.as_ref().and_then(|terms| terms.filter.as_ref());
-        let reason = read.reason(subscription.state(), page);
-        let mut is_full = false;
-        for event in &page.events {
-            if let Some(gap) = subscription.skip_to(event.offset, reason) {
-                self.counts.missed += gap.count();
-                connection.tell(&read.stream, &gap);
-            }
-            let is_wanted = filter.is_none_or(|filter| accepts(filter, event, self.now_ms));
-            if is_wanted {
-                let frame = event.frame(connection.dialect.wire, connection.dialect.event);
-                is_full = connection.outbox.push(frame, self.outbox_limit) == Verdict::Full;
-                if is_full {
-                    break;
-                }
-                self.counts.delivered += 1;
-            }
-            subscription.advance(event.offset);
-        }
-        if page.events.is_empty()
-            && let Some(gap) = subscription.skip_to(page.head.next(), reason)
-        {
-            self.counts.missed += gap.count();
-            connection.tell(&read.stream, &gap);
-        }
-        connection.mark(key, &mut self.dirty);
-        if !is_full {
-            subscription.caught_up_to(page.head);
-        }
-        if subscription.state() != State::Live {
-            connection.lag(key, (read.stream, read.slot), &mut self.reads);
-        }
-    }
-
     /// Takes the connections that have something to write.
     pub fn take_dirty(&mut self, keys: &mut Vec<ConnectionKey>) {
         keys.clear();
@@ -422,116 +313,6 @@ impl<P> Shard<P> {
     pub fn take_counts(&mut self) -> Counts {
         std::mem::take(&mut self.counts)
     }
-}
-
-impl Subscriber {
-    fn read(&self, stream: StreamId, slot: u32) -> Read {
-        let part = match (self.subscription.state(), self.when_slow()) {
-            (State::CatchingUp, WhenSlow::Latest) => Part::Newest,
-            (State::CatchingUp, WhenSlow::Drop) => Part::Nothing,
-            _ => Part::All,
-        };
-        Read {
-            stream,
-            after: self.subscription.cursor(),
-            part,
-            connection: self.connection,
-            slot,
-        }
-    }
-}
-
-impl Read {
-    /// Whose connection it is for.
-    pub fn connection(&self) -> ConnectionKey {
-        self.connection
-    }
-
-    /// Whether the subscription is still where it was when it asked.
-    fn is_for(&self, subscription: &Subscription) -> bool {
-        subscription.cursor() == self.after
-    }
-
-    /// Why what is missing is missing.
-    fn reason(&self, state: State, page: &Page) -> GapReason {
-        match (self.part, state) {
-            (Part::All, State::Replaying) => GapReason::Retention,
-            (Part::All, _) if page.keeps => GapReason::Retention,
-            _ => GapReason::Slow,
-        }
-    }
-}
-
-/// A run of events as bytes: made once for everybody who wants all of it.
-struct Joined<'a> {
-    run: &'a [Arc<Event>],
-    whole: [Option<Bytes>; Wire::COUNT],
-    /// What filters look at, parsed when the first of them asks.
-    values: Vec<Option<Value>>,
-    /// What some filters made of all of it, so that those who want the same share it.
-    filtered: Vec<(Filter, Wire, Bytes, u64)>,
-    now_ms: u64,
-}
-
-impl<'a> Joined<'a> {
-    fn of(run: &'a [Arc<Event>], now_ms: u64) -> Self {
-        Self {
-            run,
-            whole: [const { None }; Wire::COUNT],
-            values: Vec::new(),
-            filtered: Vec::new(),
-            now_ms,
-        }
-    }
-
-    /// What of the run is at or after `from` and wanted, and how many events that is.
-    fn from(&mut self, from: Offset, dialect: &Dialect, filter: Option<&Filter>) -> (Bytes, u64) {
-        let seen = self.run.partition_point(|event| event.offset < from);
-        if let Some(filter) = filter {
-            return self.filtered(seen, dialect, filter);
-        }
-        let rest = &self.run[seen..];
-        let bytes = match seen {
-            0 => self.whole[dialect.wire as usize]
-                .get_or_insert_with(|| join(rest, dialect))
-                .clone(),
-            // Somebody subscribed while these were on their way.
-            _ => join(rest, dialect),
-        };
-        (bytes, rest.len() as u64)
-    }
-
-    fn filtered(&mut self, seen: usize, dialect: &Dialect, filter: &Filter) -> (Bytes, u64) {
-        let same = |(other, wire, _, _): &&(Filter, Wire, Bytes, u64)| other == filter && *wire == dialect.wire;
-        if seen == 0
-            && let Some((_, _, bytes, count)) = self.filtered.iter().find(same)
-        {
-            return (bytes.clone(), *count);
-        }
-        let wanted = self.wanted(seen, filter);
-        let (bytes, count) = (join(&wanted, dialect), wanted.len() as u64);
-        if seen == 0 && self.filtered.len() < SHARED_FILTERS {
-            self.filtered.push((filter.clone(), dialect.wire, bytes.clone(), count));
-        }
-        (bytes, count)
-    }
-
-    fn wanted(&mut self, seen: usize, filter: &Filter) -> Vec<Arc<Event>> {
-        if self.values.is_empty() {
-            self.values = self.run.iter().map(|event| event.draft.elems.value()).collect();
-        }
-        let events = self.run.iter().zip(&self.values).skip(seen);
-        let wanted = events.filter(|(event, value)| {
-            let value = value.as_ref();
-            value.is_some_and(|value| filter.accepts(&Subject::of(event, value), self.now_ms))
-        });
-        wanted.map(|(event, _)| Arc::clone(event)).collect()
-    }
-}
-
-fn accepts(filter: &Filter, event: &Event, now_ms: u64) -> bool {
-    let value = event.draft.elems.value();
-    value.is_some_and(|value| filter.accepts(&Subject::of(event, &value), now_ms))
 }
 
 #[cfg(test)]

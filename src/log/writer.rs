@@ -10,7 +10,7 @@ use crate::domain::id::StreamId;
 use crate::engine::keys::Digest;
 use crate::engine::record::Body;
 use crate::log::Shared;
-use crate::log::book::{Batch, Taken};
+use crate::log::batch::{Batch, Taken};
 use crate::log::checkpoint::Checkpoint;
 use crate::log::settle::Settling;
 use crate::log::store::Store;

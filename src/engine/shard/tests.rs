@@ -2,12 +2,12 @@
 //! order, each connection is given every event after its subscription, or told that it is gone.
 
 use super::*;
-use crate::domain::event::Draft;
+use crate::domain::event::{Draft, Wire};
 use crate::domain::id::SYSTEM;
 use crate::domain::path::Path;
 use crate::domain::payload::Payload;
 use crate::domain::stream::{Rules, Stream};
-use crate::engine::ledger::{Ledger, Reading};
+use crate::engine::ledger::{Ledger, Page, Reading};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::io::IoSlice;

@@ -4,102 +4,29 @@
 //! `msgId` up with its JSON type (flowthings' Python client), so it is echoed as it was written.
 //! Whatever is not `type:"message"` carries a `head`, because old clients read `head.msgId` of it.
 
-use crate::broker::{Following, From, Subscribed};
+mod opening;
+mod render;
+
+pub use opening::{Opening, opened};
+pub use render::{acknowledge, event, gap, refuse, subscribed};
+
+use crate::broker::{Following, From};
 use crate::domain::durability::Durability;
 use crate::domain::error::{Code, Refusal};
-use crate::domain::event::{Draft, Event};
+use crate::domain::event::Draft;
 use crate::domain::id::StreamId;
 use crate::domain::limits::Limits;
 use crate::domain::path::Path;
-use crate::domain::position::{Epoch, Gap, Offset, Position};
-use crate::domain::scope::ScopeJson;
-use crate::domain::session_id::SessionId;
+use crate::domain::position::{Epoch, Offset, Position};
 use crate::domain::stream::Target;
 use crate::engine::filter::Filter;
-use crate::engine::ledger::View;
-use crate::engine::resume::Resume;
 use crate::engine::subscription::{Terms, WhenSlow};
-use crate::protocol::reply::{PROCESSED, quoted};
-use crate::protocol::{events, frame, json};
-use bytes::Bytes;
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
+use crate::protocol::events;
+use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::time::Duration;
 
-/// Most streams that one opening may ask about.
-const MAX_POSITIONS: usize = 10_000;
-/// The epoch of nothing.
-const NO_EPOCH: Epoch = Epoch::new(0);
 /// What an id or word of a client is cut to in our answers.
 const ECHO_CHARS: usize = 128;
-
-/// The body of `POST /session`; all of it may be absent.
-#[derive(Debug, Default, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "an object with \"paths\", \"ttl\" or \"positions\""
-)]
-pub struct Opening {
-    /// What the session is narrowed to; `null` is refused, for it would narrow to nothing less.
-    #[serde(default, deserialize_with = "not_null")]
-    pub paths: Option<ScopeJson>,
-    /// Seconds until the session lapses without a connection.
-    ttl: Option<u64>,
-    resume: Option<IgnoredAny>,
-    #[serde(default)]
-    positions: BTreeMap<String, PositionJson>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object with \"offset\" and \"epoch\"")]
-struct PositionJson {
-    epoch: Option<String>,
-    offset: u64,
-}
-
-impl PositionJson {
-    fn position(&self) -> Position {
-        Position {
-            // What we never printed is of another numbering, as is what we print no more.
-            epoch: self.epoch.as_deref().map(|text| Epoch::parse(text).unwrap_or(NO_EPOCH)),
-            offset: Offset(self.offset),
-        }
-    }
-}
-
-fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
-impl Opening {
-    /// Parses the body; nothing at all asks for nothing.
-    pub fn parse(body: &[u8]) -> Result<Self, Refusal> {
-        if body.trim_ascii().is_empty() {
-            return Ok(Self::default());
-        }
-        let opening: Self = json::object(json::text(body)?)?;
-        check_supported(&[("resume", opening.resume.is_some())])?;
-        if opening.positions.len() > MAX_POSITIONS {
-            let text = format!("\"positions\" has at most {MAX_POSITIONS} streams");
-            return Err(Refusal::new(Code::BodyMalformed, text));
-        }
-        Ok(opening)
-    }
-
-    /// Where its holder stopped reading which streams; ids that are none name no stream.
-    pub fn positions(&self) -> impl Iterator<Item = (&str, Option<StreamId>, Position)> {
-        let positions = self.positions.iter();
-        positions.map(|(id, position)| (id.as_str(), StreamId::parse(id), position.position()))
-    }
-
-    /// The time to live that is asked for.
-    pub fn ttl(&self) -> Option<Duration> {
-        self.ttl.map(Duration::from_secs)
-    }
-}
 
 /// What a frame asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -338,6 +265,26 @@ impl Members<'_> {
     }
 }
 
+/// The epoch of nothing.
+const NO_EPOCH: Epoch = Epoch::new(0);
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object with \"offset\" and \"epoch\"")]
+struct PositionJson {
+    epoch: Option<String>,
+    offset: u64,
+}
+
+impl PositionJson {
+    fn position(&self) -> Position {
+        Position {
+            // What we never printed is of another numbering, as is what we print no more.
+            epoch: self.epoch.as_deref().map(|text| Epoch::parse(text).unwrap_or(NO_EPOCH)),
+            offset: Offset(self.offset),
+        }
+    }
+}
+
 /// What is promised for later is refused by name, not passed over in silence.
 fn check_supported(later: &[(&str, bool)]) -> Result<(), Refusal> {
     match later.iter().find(|(_, is_there)| *is_there) {
@@ -418,99 +365,10 @@ fn echo(text: &str) -> String {
     text.chars().take(ECHO_CHARS).collect()
 }
 
-/// The acknowledgement of what was done; `body` is JSON.
-pub fn acknowledge(msg_id: &str, body: &str) -> Bytes {
-    frame::text(&format!(
-        r#"{{"head":{{"msgId":{msg_id},"ok":true,"errors":[],"messages":["{PROCESSED}"]}},"body":{body}}}"#
-    ))
-}
-
-/// What was set up, for the body of an acknowledgement.
-pub fn subscribed(subscribed: &Subscribed) -> String {
-    let Subscribed { stream, view, resume } = subscribed;
-    format!(
-        r#"{{"streams":[{{"id":"{}","path":"{}","epoch":"{}","offset":{},"state":"{}","missing":{}}}]}}"#,
-        stream.id,
-        stream.path,
-        view.epoch,
-        resume.cursor,
-        resume.state.word(),
-        resume.missing,
-    )
-}
-
-/// The body of an answer to `POST /session`.
-pub fn opened(id: &SessionId, positions: &[(&str, Option<(Resume, View)>)]) -> String {
-    let mut text = format!(r#"{{"id":"{}""#, id.encode());
-    for (number, (stream, resume)) in positions.iter().enumerate() {
-        text.push_str(if number == 0 { ",\"streams\":{" } else { "," });
-        text.push_str(&quoted(stream));
-        // Writing to a string cannot fail.
-        let _ = match resume {
-            None => write!(text, r#":{{"state":"unknown"}}"#),
-            Some((resume, view)) => write!(
-                text,
-                r#":{{"state":"{}","behind":{},"missing":{},"firstAvailable":{},"head":{},"epoch":"{}"}}"#,
-                resume.state.word(),
-                resume.behind,
-                resume.missing,
-                view.first,
-                view.head,
-                view.epoch,
-            ),
-        };
-    }
-    text.push_str(if positions.is_empty() { "}" } else { "}}" });
-    text
-}
-
-/// The acknowledgement of what was not done, and why; the code stands behind what old clients know.
-pub fn refuse(msg_id: &str, refusal: &Refusal) -> Bytes {
-    let entry = refusal.code.entry();
-    let (status, code, text) = (entry.status, entry.code, quoted(&refusal.text));
-    frame::text(&format!(
-        r#"{{"head":{{"msgId":{msg_id},"ok":false,"status":{status},"errors":[{text}],"messages":[],"code":"{code}"}},"body":{{}}}}"#
-    ))
-}
-
-/// An event as its subscribers see it.
-pub fn event(event: &Event) -> Bytes {
-    let elems = event.draft.elems.as_str();
-    let mut text = String::with_capacity(elems.len() + 384);
-    // Writing to a string cannot fail.
-    let _ = write!(
-        text,
-        r#"{{"type":"message","resource":"{}","offset":{},"value":{{"id":"{}","streamId":"{}","path":"{}","creatorId":"{}","creationDate":{},"generatedDate":{},"elems":{elems},"hash":"#,
-        event.stream,
-        event.offset,
-        event.id,
-        event.stream,
-        event.path,
-        event.creator,
-        event.created_ms,
-        event.created_ms,
-    );
-    match &event.draft.hash {
-        Some(hash) => text.push_str(&quoted(hash)),
-        None => text.push_str("null"),
-    }
-    text.push_str(r#","location":null,"tags":{},"version":0}}"#);
-    frame::text(&text)
-}
-
-/// The notice that events will not come.
-pub fn gap(stream: &StreamId, gap: &Gap) -> Bytes {
-    let (count, from, to, reason) = (gap.count(), gap.from, gap.to, gap.reason.word());
-    let plural = if count == 1 { "event was" } else { "events were" };
-    frame::text(&format!(
-        r#"{{"type":"gap","head":{{"msgId":null,"ok":true,"errors":[],"messages":["{count} {plural} not delivered"]}},"body":{{"resource":"{stream}","from":{from},"to":{to},"count":{count},"reason":"{reason}"}}}}"#
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::position::{GapReason, Offset};
+
     use clap::{Args, FromArgMatches};
     use proptest::prelude::*;
 
@@ -595,15 +453,6 @@ mod tests {
             refused(r#"{"msgId":1,"type":"subscribe","streamId":"x"}"#),
             one(Code::StreamUnknown)
         );
-    }
-
-    #[test]
-    fn a_gap_reads_as_documented() {
-        let stream = StreamId::new([0; 12]);
-        let (from, to, reason) = (Offset(12), Offset(40), GapReason::Retention);
-        let bytes = gap(&stream, &Gap { from, to, reason });
-        let expected = r#"{"type":"gap","head":{"msgId":null,"ok":true,"errors":[],"messages":["29 events were not delivered"]},"body":{"resource":"s000000000000000000000000","from":12,"to":40,"count":29,"reason":"retention"}}"#;
-        assert_eq!(bytes, frame::text(expected));
     }
 
     proptest! {

@@ -1,0 +1,90 @@
+//! What the server says on a session's socket: acknowledgements, events, notices.
+
+use crate::broker::Subscribed;
+use crate::domain::error::Refusal;
+use crate::domain::event::Event;
+use crate::domain::id::StreamId;
+use crate::domain::position::Gap;
+use crate::protocol::frame;
+use crate::protocol::reply::{PROCESSED, quoted};
+use bytes::Bytes;
+use std::fmt::Write;
+
+/// The acknowledgement of what was done; `body` is JSON.
+pub fn acknowledge(msg_id: &str, body: &str) -> Bytes {
+    frame::text(&format!(
+        r#"{{"head":{{"msgId":{msg_id},"ok":true,"errors":[],"messages":["{PROCESSED}"]}},"body":{body}}}"#
+    ))
+}
+
+/// What was set up, for the body of an acknowledgement.
+pub fn subscribed(subscribed: &Subscribed) -> String {
+    let Subscribed { stream, view, resume } = subscribed;
+    format!(
+        r#"{{"streams":[{{"id":"{}","path":"{}","epoch":"{}","offset":{},"state":"{}","missing":{}}}]}}"#,
+        stream.id,
+        stream.path,
+        view.epoch,
+        resume.cursor,
+        resume.state.word(),
+        resume.missing,
+    )
+}
+
+/// The acknowledgement of what was not done, and why; the code stands behind what old clients know.
+pub fn refuse(msg_id: &str, refusal: &Refusal) -> Bytes {
+    let entry = refusal.code.entry();
+    let (status, code, text) = (entry.status, entry.code, quoted(&refusal.text));
+    frame::text(&format!(
+        r#"{{"head":{{"msgId":{msg_id},"ok":false,"status":{status},"errors":[{text}],"messages":[],"code":"{code}"}},"body":{{}}}}"#
+    ))
+}
+
+/// An event as its subscribers see it.
+pub fn event(event: &Event) -> Bytes {
+    let elems = event.draft.elems.as_str();
+    let mut text = String::with_capacity(elems.len() + 384);
+    // Writing to a string cannot fail.
+    let _ = write!(
+        text,
+        r#"{{"type":"message","resource":"{}","offset":{},"value":{{"id":"{}","streamId":"{}","path":"{}","creatorId":"{}","creationDate":{},"generatedDate":{},"elems":{elems},"hash":"#,
+        event.stream,
+        event.offset,
+        event.id,
+        event.stream,
+        event.path,
+        event.creator,
+        event.created_ms,
+        event.created_ms,
+    );
+    match &event.draft.hash {
+        Some(hash) => text.push_str(&quoted(hash)),
+        None => text.push_str("null"),
+    }
+    text.push_str(r#","location":null,"tags":{},"version":0}}"#);
+    frame::text(&text)
+}
+
+/// The notice that events will not come.
+pub fn gap(stream: &StreamId, gap: &Gap) -> Bytes {
+    let (count, from, to, reason) = (gap.count(), gap.from, gap.to, gap.reason.word());
+    let plural = if count == 1 { "event was" } else { "events were" };
+    frame::text(&format!(
+        r#"{{"type":"gap","head":{{"msgId":null,"ok":true,"errors":[],"messages":["{count} {plural} not delivered"]}},"body":{{"resource":"{stream}","from":{from},"to":{to},"count":{count},"reason":"{reason}"}}}}"#
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::position::{GapReason, Offset};
+
+    #[test]
+    fn a_gap_reads_as_documented() {
+        let stream = StreamId::new([0; 12]);
+        let (from, to, reason) = (Offset(12), Offset(40), GapReason::Retention);
+        let bytes = gap(&stream, &Gap { from, to, reason });
+        let expected = r#"{"type":"gap","head":{"msgId":null,"ok":true,"errors":[],"messages":["29 events were not delivered"]},"body":{"resource":"s000000000000000000000000","from":12,"to":40,"count":29,"reason":"retention"}}"#;
+        assert_eq!(bytes, frame::text(expected));
+    }
+}
