@@ -8,6 +8,7 @@ mod catalogue;
 mod client;
 mod serve;
 mod settings;
+pub mod torture;
 mod welcome;
 
 use crate::config::Config;
