@@ -55,6 +55,7 @@ enum Command {
     Publish(client::Publish),
     /// Follow a stream of a running server, an event a line.
     Tail(client::Tail),
+    Torture(torture::Torture),
 }
 
 /// What a command has to say.
@@ -63,6 +64,8 @@ struct Output {
     json: String,
     /// For people.
     text: String,
+    /// Whether the status is to be 0: a verdict can be given and be a bad one.
+    is_good: bool,
 }
 
 impl Output {
@@ -70,6 +73,7 @@ impl Output {
         Self {
             json: json.to_string(),
             text: text.into(),
+            is_good: true,
         }
     }
 }
@@ -86,12 +90,13 @@ pub fn run() -> ExitCode {
     let as_json = cli.json;
     let done = actix_rt::System::new().block_on(dispatch(cli));
     let printed = done.and_then(|output| match output {
-        Some(output) if as_json => print(&output.json),
-        Some(output) => print(&output.text),
-        None => Ok(()),
+        Some(output) if as_json => print(&output.json).map(|()| output.is_good),
+        Some(output) => print(&output.text).map(|()| output.is_good),
+        None => Ok(true),
     });
     match printed {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             print_error(&error, as_json);
             ExitCode::FAILURE
@@ -109,6 +114,7 @@ async fn dispatch(cli: Cli) -> Result<Option<Output>, Error> {
         Some(Command::Token(command)) => command.run(config).await.map(Some),
         Some(Command::Stream(command)) => command.run(config).await.map(Some),
         Some(Command::Publish(publish)) => publish.run().await.map(Some),
+        Some(Command::Torture(torture)) => torture.run().await.map(Some),
         Some(Command::Tail(tail)) => tail.run(cli.json).await.map(|()| None),
     }
 }

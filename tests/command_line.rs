@@ -20,3 +20,5 @@ mod settings;
 mod shell;
 #[path = "command_line/tokens.rs"]
 mod tokens;
+#[path = "command_line/torture.rs"]
+mod torture;

@@ -136,7 +136,8 @@ impl Publish {
         let Named { id } = parse(event.get())?;
         let text = format!("{id} published to {path}");
         let json = event.get().to_owned();
-        Ok(Output { json, text })
+        let is_good = true;
+        Ok(Output { json, text, is_good })
     }
 }
 
