@@ -35,7 +35,7 @@ pub fn publish_address(company: &str, stream: &str, level: Option<Level>) -> Str
 
 /// The newest events of a stream.
 pub fn scan_address(company: &str, stream: &str, limit: u64) -> String {
-    format!("/v5.0/{company}/event/{stream}?start=0&limit={limit}&order=desc")
+    format!("/v5.0/{company}/event/{stream}?start=0&limit={limit}&order=desc&only=id,offset,elems")
 }
 
 /// The word for a level.
