@@ -47,7 +47,7 @@ pub struct Log {
     shared: Arc<Shared>,
 }
 
-type Ordered = (Order, oneshot::Sender<Result<bool, Fault>>);
+type Ordered = (Order, oneshot::Sender<Result<bool, Error>>);
 
 /// What the writer and everybody else share.
 struct Shared {
@@ -179,7 +179,7 @@ impl Log {
         self.shared.orders.lock().push_back((order, answer));
         self.shared.bell.notify_one();
         match receiver.await {
-            Ok(done) => Ok(done?),
+            Ok(done) => done,
             Err(_) => Err(ended().into()),
         }
     }

@@ -157,6 +157,32 @@ pub enum Fault {
     },
 }
 
+impl Fault {
+    /// What it is called for those who wait for something to be written.
+    pub fn log_code(&self) -> Code {
+        match self.sqlite_code() {
+            Some(SQLITE_FULL) => Code::LogFull,
+            _ => Code::LogUnavailable,
+        }
+    }
+
+    /// Whether the disk is full.
+    pub fn is_full_disk(&self) -> bool {
+        self.sqlite_code() == Some(SQLITE_FULL)
+    }
+
+    /// The primary result code, the low byte of an extended one.
+    fn sqlite_code(&self) -> Option<i64> {
+        let Fault::Database(sqlx::Error::Database(error)) = self else {
+            return None;
+        };
+        Some(error.code()?.parse::<i64>().ok()? & 0xff)
+    }
+}
+
+/// SQLite's result code for a disk without room.
+const SQLITE_FULL: i64 = 13;
+
 /// Either.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -91,12 +91,14 @@ impl Ledger {
 
     /// A stream that is known keeps from now on what the catalogue says.
     pub fn adjust(&mut self, stream: &Stream) {
-        if let Some(tail) = self.streams.get_mut(&stream.id)
-            && tail.capacity != stream.capacity
-        {
-            tail.capacity = stream.capacity;
+        let Some(tail) = self.streams.get_mut(&stream.id) else {
+            return;
+        };
+        let is_news = tail.capacity != stream.capacity;
+        tail.capacity = stream.capacity;
+        self.let_go(&stream.id);
+        if is_news {
             self.note_unsettled(&stream.id);
-            self.let_go(&stream.id);
         }
     }
 

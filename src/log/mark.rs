@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// Generation and journal number, in hexadecimal digits, with a space and a line's end.
@@ -43,6 +44,13 @@ impl Mark {
     /// Journal rows up to this one are synced.
     pub fn note(&self, journal_id: i64) {
         self.synced.fetch_max(journal_id, Ordering::Relaxed);
+    }
+
+    /// Writes the mark so that it stays, whatever happens: without it every epoch would end.
+    pub fn found(&self, folder: &Path) -> std::io::Result<()> {
+        self.write();
+        self.file.sync_all()?;
+        File::open(folder)?.sync_all()
     }
 
     /// Writes the mark if it moved. That it is behind after a crash does no harm.

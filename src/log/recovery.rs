@@ -29,6 +29,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -106,7 +107,8 @@ impl Log {
         }
         end_epochs(&mut store, &mut settling, &shared, is_trusted).await?;
         shared.mark.note(next_id - 1);
-        shared.mark.write();
+        let folder = setup.database.path().parent().unwrap_or(Path::new("/"));
+        shared.mark.found(folder)?;
         let (checkpoint, checkpointer) = checkpoint::pair(setup.database.connect().await?);
         let writer = Writer::new(Arc::clone(&shared), store, settling, checkpoint, next_id);
         Ok((Self { shared }, Tasks::spawn(writer, checkpointer)))

@@ -5,12 +5,13 @@
 //! somebody waits for an answer: a batch is what came while the last one was being written.
 //! Invariant: nobody is answered before what they were promised is done.
 
-use crate::domain::error::{Code, Fault};
+use crate::domain::error::{Error, Fault};
 use crate::domain::id::StreamId;
 use crate::engine::keys::Digest;
 use crate::engine::record::Body;
 use crate::log::Shared;
 use crate::log::batch::{Batch, Taken};
+use crate::log::book::unwritable;
 use crate::log::checkpoint::Checkpoint;
 use crate::log::settle::Settling;
 use crate::log::store::Store;
@@ -173,7 +174,7 @@ impl Writer {
     }
 
     fn fail(&self, batch: Batch, fault: &Fault) {
-        let code = code_of(fault);
+        let code = fault.log_code();
         self.shared.begin_failing(code, fault);
         let answers = self.shared.book.lock().roll_back(batch, code);
         for (answer, refused) in answers {
@@ -189,7 +190,7 @@ impl Writer {
             Ok(bytes) => self.checkpoint.wrote(bytes),
             Err(error) => {
                 let fault = Fault::from(error);
-                self.shared.begin_failing(code_of(&fault), &fault);
+                self.shared.begin_failing(fault.log_code(), &fault);
             }
         }
     }
@@ -204,7 +205,20 @@ impl Writer {
             let gate = self.checkpoint.gate().await;
             let done = self.settling.obey(&mut self.store, &self.shared, &order).await;
             drop(gate);
-            let _ = answer.send(done);
+            // Who ordered it may have gone.
+            let _ = answer.send(done.map_err(|fault| self.explain(fault)));
+        }
+    }
+
+    /// What an order that failed is told; a disk that takes nothing is known from then on.
+    fn explain(&self, fault: Fault) -> Error {
+        match fault {
+            Fault::Database(_) => {
+                let code = fault.log_code();
+                self.shared.begin_failing(code, &fault);
+                unwritable(code).into()
+            }
+            fault => fault.into(),
         }
     }
 
@@ -265,7 +279,7 @@ impl Writer {
             }
             Err(error) => {
                 let fault = Fault::from(error);
-                self.shared.begin_failing(code_of(&fault), &fault);
+                self.shared.begin_failing(fault.log_code(), &fault);
             }
         }
     }
@@ -284,20 +298,5 @@ impl Writer {
         }
         drop(gate);
         self.shared.mark.write();
-    }
-}
-
-/// What a failed write is called for those who wait for it.
-fn code_of(fault: &Fault) -> Code {
-    /// `SQLITE_FULL`, in the low byte of an extended result code.
-    const FULL: i64 = 13;
-    let code = match fault {
-        Fault::Database(sqlx::Error::Database(error)) => error.code(),
-        _ => None,
-    };
-    let code = code.and_then(|code| code.parse::<i64>().ok());
-    match code.map(|code| code & 0xff) {
-        Some(FULL) => Code::LogFull,
-        _ => Code::LogUnavailable,
     }
 }

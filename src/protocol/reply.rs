@@ -104,6 +104,9 @@ pub fn explain(metrics: &Metrics, error: Error) -> Refusal {
         Error::Fault(fault) => {
             metrics.faults.inc();
             tracing::error!("{fault}");
+            if fault.is_full_disk() {
+                return Refusal::new(Code::LogFull, "the server's disk is full");
+            }
             Refusal::new(Code::ServerFault, "something went wrong on our side")
         }
     }
