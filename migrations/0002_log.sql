@@ -9,9 +9,10 @@ create table journal (
 ) strict;
 
 -- A piece of one stream: its events from first_offset to last_offset, less those that were
--- deleted. Whole pieces go when the stream has let go of all their events.
+-- deleted. Whole pieces go when the stream has let go of all their events. An id is never given
+-- again, for what was read of a piece is remembered by it.
 create table chunk (
-    chunk_id     integer primary key,
+    chunk_id     integer primary key autoincrement,
     stream_id    blob    not null,
     first_offset integer not null,
     last_offset  integer not null,

@@ -70,6 +70,18 @@ impl Chunks {
     /// At most `most` events of a range, the oldest of it.
     pub async fn first(&self, range: &Range, most: usize) -> Result<Vec<Arc<Event>>, Fault> {
         let _turn = self.turns.acquire().await;
+        let mut events: Vec<Arc<Event>> = Vec::new();
+        let mut is_whole = false;
+        while events.is_empty() && !is_whole {
+            is_whole = self.gather(range, most, &mut events).await?;
+        }
+        self.metrics.log_events_read.inc_by(events.len() as u64);
+        Ok(events)
+    }
+
+    /// Reads chunks in order, up to one that was written anew since it was found: returns whether
+    /// there was none. What stands after it is read another time, so that nothing is passed over.
+    async fn gather(&self, range: &Range, most: usize, events: &mut Vec<Arc<Event>>) -> Result<bool, Fault> {
         let ids: Vec<i64> = sqlx::query_scalar(
             "select chunk_id from chunk where stream_id = $1 and last_offset >= $2 and first_offset <= $3
              order by last_offset limit $4",
@@ -80,9 +92,10 @@ impl Chunks {
         .bind(CHUNKS)
         .fetch_all(&self.readers)
         .await?;
-        let mut events: Vec<Arc<Event>> = Vec::new();
         for id in ids {
-            let chunk = self.chunk(id, range).await?;
+            let Some(chunk) = self.chunk(id, range).await? else {
+                return Ok(false);
+            };
             let wanted = chunk
                 .iter()
                 .filter(|event| event.offset >= range.from && event.offset <= range.to);
@@ -91,8 +104,7 @@ impl Chunks {
                 break;
             }
         }
-        self.metrics.log_events_read.inc_by(events.len() as u64);
-        Ok(events)
+        Ok(true)
     }
 
     /// At most `most` events of a range, the newest of it, in order.
@@ -142,17 +154,17 @@ impl Chunks {
         Ok(events)
     }
 
-    async fn chunk(&self, id: i64, range: &Range) -> Result<Events, Fault> {
+    /// A chunk, if it has not gone since it was found.
+    async fn chunk(&self, id: i64, range: &Range) -> Result<Option<Events>, Fault> {
         if let Some(chunk) = self.cache.lock().chunks.get(&id) {
-            return Ok(Arc::clone(chunk));
+            return Ok(Some(Arc::clone(chunk)));
         }
         let row = sqlx::query("select body from chunk where chunk_id = $1")
             .bind(id)
             .fetch_optional(&self.readers)
             .await?;
-        // It may have gone since it was found.
         let Some(row) = row else {
-            return Ok(Arc::new([]));
+            return Ok(None);
         };
         self.metrics.log_chunks_read.inc();
         let chunk = Chunk::open(row.try_get("body")?).map_err(|damage| damaged(&damage))?;
@@ -163,7 +175,7 @@ impl Chunks {
         };
         let events: Events = (0..chunk.len()).map(event).collect::<Result<_, Fault>>()?;
         self.cache.lock().put(id, &events);
-        Ok(events)
+        Ok(Some(events))
     }
 
     /// The place of the first chunk whose events are not all older than `time_ms`.
