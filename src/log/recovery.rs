@@ -145,7 +145,7 @@ async fn load(connection: &mut SqliteConnection, setup: &Setup<'_>) -> Result<Lo
         ledger: Ledger::new(limits.max_log_bytes),
         keys: Keys::new(window_ms, limits.max_key_bytes),
         gone: VecDeque::new(),
-        settling: Settling::new(DUE_BYTES.min(limits.max_log_bytes / 8)),
+        settling: Settling::new(DUE_BYTES.min(limits.max_log_bytes / 8).max(1)),
         hashes: HashMap::new(),
         fresh_keys: Vec::new(),
         newest_row: setting(connection, "log_journal").await?.unwrap_or(0),
