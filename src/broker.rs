@@ -282,10 +282,8 @@ impl Broker {
 
     /// What a subscription that is behind goes on with, if that is in memory.
     pub fn read_recent(&self, read: &Read) -> Option<Page> {
-        let newest = || self.log.head(&read.stream).previous().max(read.after);
         match read.part {
-            Part::All => self.log.read_recent(&read.stream, read.after),
-            Part::Newest => self.log.read_recent(&read.stream, newest()),
+            Part::All | Part::Newest => self.log.read_recent(&read.stream, self.begin(read)),
             Part::Nothing => Some(Page {
                 events: Vec::new(),
                 head: self.log.head(&read.stream),
@@ -296,7 +294,15 @@ impl Broker {
 
     /// What a subscription that is behind goes on with, from the disk.
     pub async fn read(&self, read: &Read) -> Result<Page, Fault> {
-        self.log.read(&read.stream, read.after).await
+        self.log.read(&read.stream, self.begin(read)).await
+    }
+
+    /// The place after which a subscription goes on; who wants the newest only passes over the rest.
+    fn begin(&self, read: &Read) -> Offset {
+        match read.part {
+            Part::Newest => self.log.head(&read.stream).previous().max(read.after),
+            Part::All | Part::Nothing => read.after,
+        }
     }
 
     /// A stream is no more: its subscriptions end.
