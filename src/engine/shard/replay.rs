@@ -54,7 +54,8 @@ impl<P> Shard<P> {
             let Some((stream, slot)) = connection.behind.pop_front() else {
                 continue;
             };
-            if let Some(subscriber) = self.index.get_mut(&stream, slot) {
+            let subscriber = self.index.get_mut(&stream, slot);
+            if let Some(subscriber) = subscriber.filter(|subscriber| subscriber.connection == key) {
                 connection.reading = true;
                 return Some(subscriber.read(stream, slot));
             }
