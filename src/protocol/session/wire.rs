@@ -314,12 +314,14 @@ fn since(value: &RawValue) -> Result<Since, Refusal> {
         let (epoch, offset) = (None, Offset(offset));
         return Ok(Since::Position(Position { epoch, offset }));
     }
-    if let Ok(TimeJson { time }) = serde_json::from_str(text) {
+    // An array of a struct's members in order is no object, whatever a parser makes of it.
+    let object = if text.starts_with('{') { text } else { "" };
+    if let Ok(TimeJson { time }) = serde_json::from_str(object) {
         return Ok(Since::Time(time));
     }
-    match serde_json::from_str::<PositionJson>(text) {
-        Ok(position) if text.starts_with('{') => Ok(Since::Position(position.position())),
-        _ => {
+    match serde_json::from_str::<PositionJson>(object) {
+        Ok(position) => Ok(Since::Position(position.position())),
+        Err(_) => {
             let text = "\"since\" is an offset, {\"epoch\":…,\"offset\":…} or {\"time\":…} in milliseconds since 1970";
             Err(Refusal::new(Code::FrameMalformed, text))
         }
