@@ -20,6 +20,7 @@ use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::event::Draft;
 use crate::domain::id::{IdentityId, StreamId, TokenKey};
 use crate::domain::limits::Limits;
+use crate::domain::position::Offset;
 use crate::domain::scope::{Scope, ScopeJson, Verb};
 use crate::domain::session_id::SessionId;
 use crate::domain::stream::{Stream, Target};

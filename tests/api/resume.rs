@@ -138,7 +138,15 @@ async fn a_time_is_the_place_before_the_first_event_that_is_later() {
             until_on_disk(&stage).await;
         }
         let (head, middle) = (times.len() as u64, times[times.len() / 2]);
-        for time in [0, times[0] - 1, times[0], middle - 1, middle, times[times.len() - 1], u64::MAX] {
+        for time in [
+            0,
+            times[0] - 1,
+            times[0],
+            middle - 1,
+            middle,
+            times[times.len() - 1],
+            u64::MAX,
+        ] {
             let mut socket = stage.socket(&stage.alice).await;
             let set_up = follow(&mut socket, DOOR, &format!(r#""since":{{"time":{time}}}"#)).await;
             let seen = times.iter().filter(|at| **at <= time).count() as u64;
@@ -224,7 +232,10 @@ async fn opening_a_session_tells_how_positions_stand() {
     assert_eq!(streams[door]["state"], "complete");
     let foreign = json!({door: {"epoch": "00000000", "offset": 20}});
     let (_, streams) = positions(&stage, &stage.alice, foreign, None).await;
-    assert_eq!((&streams[door]["state"], &streams[door]["missing"]), (&json!("gap"), &json!(15)));
+    assert_eq!(
+        (&streams[door]["state"], &streams[door]["missing"]),
+        (&json!("gap"), &json!(15))
+    );
     // Asking sets nothing up: the session is like any other.
     let mut socket = stage.connect(&session).await;
     publish(&stage, DOOR, 21..=21).await;
@@ -236,7 +247,11 @@ async fn opening_a_session_tells_how_positions_stand() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn positions_tell_nothing_of_what_may_not_be_read() {
     let stage = stage_with(&[], 5, 20).await;
-    let door = stage.request("GET", "/v5.0/acme/stream", Some(&stage.alice), "").await.json()["body"][0]["id"].clone();
+    let door = stage
+        .request("GET", "/v5.0/acme/stream", Some(&stage.alice), "")
+        .await
+        .json()["body"][0]["id"]
+        .clone();
     let door = door.as_str().expect("an id");
     let window = stage.add_stream(&stage.alice, "/acme/window", 10).await;
     stage.add_company("umbrella").await;
@@ -256,7 +271,9 @@ async fn positions_tell_nothing_of_what_may_not_be_read() {
     states(&streams, &[door, &window]);
     let (_, streams) = positions(&stage, &stage.alice, asked.clone(), Some("/acme/window")).await;
     states(&streams, &[&window]);
-    let writer = stage.add_token(&[("/acme/**", "write"), ("/acme/door", "read")], None).await;
+    let writer = stage
+        .add_token(&[("/acme/**", "write"), ("/acme/door", "read")], None)
+        .await;
     let (_, streams) = positions(&stage, &writer, asked.clone(), None).await;
     states(&streams, &[door]);
     let (_, streams) = positions(&stage, &albert, asked, None).await;

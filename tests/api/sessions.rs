@@ -363,9 +363,18 @@ async fn a_body_that_is_not_understood_opens_nothing() {
         (r#"{"positions":null}"#, "body.malformed"),
         (r#"{"positions":["s53b1d1600cf27b75148de0ac"]}"#, "body.malformed"),
         (r#"{"positions":{"s53b1d1600cf27b75148de0ac":7}}"#, "body.malformed"),
-        (r#"{"positions":{"s53b1d1600cf27b75148de0ac":{"epoch":"k3x9"}}}"#, "body.malformed"),
-        (r#"{"positions":{"s53b1d1600cf27b75148de0ac":{"offset":-1}}}"#, "body.malformed"),
-        (r#"{"positions":{"s53b1d1600cf27b75148de0ac":{"offset":1,"time":2}}}"#, "body.malformed"),
+        (
+            r#"{"positions":{"s53b1d1600cf27b75148de0ac":{"epoch":"k3x9"}}}"#,
+            "body.malformed",
+        ),
+        (
+            r#"{"positions":{"s53b1d1600cf27b75148de0ac":{"offset":-1}}}"#,
+            "body.malformed",
+        ),
+        (
+            r#"{"positions":{"s53b1d1600cf27b75148de0ac":{"offset":1,"time":2}}}"#,
+            "body.malformed",
+        ),
         (r#"{"paths":{"door":{"read":true}}}"#, "path.malformed"),
         (r#"{"paths":{"/acme/**/x":{"read":true}}}"#, "path.malformed"),
         (three, "limit.patterns"),
@@ -375,7 +384,13 @@ async fn a_body_that_is_not_understood_opens_nothing() {
     }
     let answer = stage.open_session(&stage.alice, r#"{"resume":"x"}"#).await;
     assert_eq!((answer.status, &*answer.code()), (501, "request.unsupported"));
-    for body in ["{}", " \r\n", r#"{"ttl":null}"#, r#"{"ttl":600}"#, r#"{"positions":{}}"#] {
+    for body in [
+        "{}",
+        " \r\n",
+        r#"{"ttl":null}"#,
+        r#"{"ttl":600}"#,
+        r#"{"positions":{}}"#,
+    ] {
         assert_eq!(stage.open_session(&stage.alice, body).await.status, 201, "{body}");
     }
     stage.end().await;
