@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
 /// Bytes written after which a checkpoint is due.
-const DUE_BYTES: usize = 8_388_608;
+const DUE_BYTES: usize = 33_554_432;
 /// Rounds beside the writer before it is made to wait; each leaves what came during it.
 const ROUNDS: usize = 2;
 

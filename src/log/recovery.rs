@@ -37,7 +37,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// Bytes of journal after which it is settled, unless memory is tighter.
-const DUE_BYTES: usize = 16_777_216;
+const DUE_BYTES: usize = 67_108_864;
 
 /// What a log is started with.
 pub struct Setup<'a> {
@@ -145,7 +145,7 @@ async fn load(connection: &mut SqliteConnection, setup: &Setup<'_>) -> Result<Lo
         ledger: Ledger::new(limits.max_log_bytes),
         keys: Keys::new(window_ms, limits.max_key_bytes),
         gone: VecDeque::new(),
-        settling: Settling::new(DUE_BYTES.min(limits.max_log_bytes / 8).max(1)),
+        settling: Settling::new(DUE_BYTES.min(limits.max_log_bytes / 4).max(1)),
         hashes: HashMap::new(),
         fresh_keys: Vec::new(),
         newest_row: setting(connection, "log_journal").await?.unwrap_or(0),
