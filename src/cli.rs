@@ -4,6 +4,7 @@
 //! nothing else. Exit status 0 is done, 1 refused or failed, 2 not understood.
 
 mod arguments;
+mod backup;
 mod catalogue;
 mod client;
 mod serve;
@@ -51,6 +52,10 @@ enum Command {
     /// Streams.
     #[command(subcommand)]
     Stream(catalogue::StreamCommand),
+    /// Copy the database to a file; a server may be running on it.
+    Backup(backup::Backup),
+    /// Read all of a database file or copy, and say whether it is sound.
+    Verify(backup::Verify),
     /// Publish an event to a running server.
     Publish(client::Publish),
     /// Follow a stream of a running server, an event a line.
@@ -113,6 +118,8 @@ async fn dispatch(cli: Cli) -> Result<Option<Output>, Error> {
         Some(Command::User(command)) => command.run(config).await.map(Some),
         Some(Command::Token(command)) => command.run(config).await.map(Some),
         Some(Command::Stream(command)) => command.run(config).await.map(Some),
+        Some(Command::Backup(backup)) => backup.run(config).await.map(Some),
+        Some(Command::Verify(verify)) => verify.run().await.map(Some),
         Some(Command::Publish(publish)) => publish.run().await.map(Some),
         Some(Command::Torture(torture)) => torture.run().await.map(Some),
         Some(Command::Tail(tail)) => tail.run(cli.json).await.map(|()| None),

@@ -5,7 +5,7 @@
 
 use crate::domain::error::Fault;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqlitePool};
+use sqlx::{ConnectOptions, Connection, SqlitePool};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
@@ -36,6 +36,24 @@ pub struct Database {
 impl Database {
     /// Opens the file, and makes its tables if need be.
     pub async fn open(url: &str) -> Result<(Self, SqlitePool), Fault> {
+        let database = Self::at(url)?;
+        let writer = database.make_tables().await?;
+        Ok((database, writer))
+    }
+
+    /// One that is there already, as it is.
+    pub fn existing(url: &str) -> Result<Self, Fault> {
+        let options = SqliteConnectOptions::from_str(url).map_err(|error| unusable(url, &error))?;
+        // Opening it would make it.
+        options
+            .get_filename()
+            .metadata()
+            .map_err(|error| unusable(url, &error))?;
+        Self::at(url)
+    }
+
+    /// The file, made if need be, and nothing in it touched.
+    pub fn at(url: &str) -> Result<Self, Fault> {
         let path = file(url)?;
         let options = SqliteConnectOptions::from_str(url)?
             .journal_mode(SqliteJournalMode::Wal)
@@ -43,11 +61,23 @@ impl Database {
             .foreign_keys(true)
             .pragma("wal_autocheckpoint", "0")
             .busy_timeout(BUSY_TIMEOUT);
-        let database = Self { options, path };
-        let writer = database.pool(1).connect_with(database.options.clone()).await;
-        let writer = writer.map_err(|error| unusable(url, &error))?;
+        Ok(Self { options, path })
+    }
+
+    /// Makes the tables if need be; a pool of one connection to write with.
+    pub async fn make_tables(&self) -> Result<SqlitePool, Fault> {
+        let writer = self.pool(1).connect_with(self.options.clone()).await;
+        let writer = writer.map_err(|error| self.unopened(error))?;
         migrate(&writer).await?;
-        Ok((database, writer))
+        Ok(writer)
+    }
+
+    /// Looks the whole file through for damage.
+    pub async fn check(&self) -> Result<(), Fault> {
+        let connection = self.options.connect().await;
+        let mut connection = connection.map_err(|error| self.unopened(error))?;
+        check(&mut connection).await?;
+        Ok(connection.close().await?)
     }
 
     /// Where the file is.
@@ -70,6 +100,13 @@ impl Database {
         self.pool(1).connect_lazy_with(self.options.clone())
     }
 
+    fn unopened(&self, error: sqlx::Error) -> Fault {
+        match Fault::from(error) {
+            Fault::Database(error) => unusable(&self.path.to_string_lossy(), &error),
+            fault => fault,
+        }
+    }
+
     fn pool(&self, size: u32) -> SqlitePoolOptions {
         SqlitePoolOptions::new().max_connections(size)
     }
@@ -86,11 +123,27 @@ pub fn file(url: &str) -> Result<PathBuf, Fault> {
         .map_err(|error| unusable(url, &error))
 }
 
-/// What SQLite finds wrong with the file, if anything.
-pub async fn check(connection: &mut SqliteConnection) -> Result<(), Fault> {
-    let found = sqlx::query_scalar("pragma quick_check(1)").fetch_one(connection).await;
-    let found: String = found.map_err(|error| damaged(&error))?;
-    if found == "ok" { Ok(()) } else { Err(damaged(&found)) }
+/// What SQLite finds wrong with the file, if anything; quickly, so without comparing indexes.
+async fn check(connection: &mut SqliteConnection) -> Result<(), Fault> {
+    let found = sqlx::query_scalar("pragma quick_check(1)")
+        .fetch_one(connection)
+        .await?;
+    judge(found)
+}
+
+/// The same, indexes included.
+pub async fn check_all(connection: &mut SqliteConnection) -> Result<(), Fault> {
+    let found = sqlx::query_scalar("pragma integrity_check(1)")
+        .fetch_one(connection)
+        .await?;
+    judge(found)
+}
+
+fn judge(found: String) -> Result<(), Fault> {
+    match found.as_str() {
+        "ok" => Ok(()),
+        found => Err(damaged(&found.replace('\n', " "))),
+    }
 }
 
 /// The database cannot be trusted, and what to do about it.
@@ -121,10 +174,6 @@ fn is_race(error: &sqlx::migrate::MigrateError) -> bool {
 }
 
 fn unusable(url: &str, error: &dyn std::error::Error) -> Fault {
-    let text = error.to_string();
-    if ["malformed", "not a database"].iter().any(|sign| text.contains(sign)) {
-        return damaged(&text);
-    }
     let text = format!("the database {url} cannot be opened: {error}; STREAMGATE_DATABASE_URL names another");
     Fault::Io(std::io::Error::other(text))
 }

@@ -237,9 +237,17 @@ impl Shared {
 
     /// Nothing can be written from now on; said once.
     fn begin_failing(&self, code: Code, fault: &Fault) {
-        let before = self.book.lock().failing.replace(code);
+        let mut book = self.book.lock();
+        let was_failing = book.failing.is_some();
+        let refused = book.refuse_waiting(code);
+        self.measure(&book);
+        drop(book);
+        for (answer, refusal) in refused {
+            // Who asked may have gone.
+            let _ = answer.send(refusal);
+        }
         self.metrics.log_failing.set(1);
-        if before.is_none() {
+        if !was_failing {
             self.metrics.faults.inc();
             tracing::error!("events cannot be written: {fault}");
         }

@@ -90,7 +90,12 @@ impl Server {
         let address = listener.local_addr().map_err(Fault::from)?;
         let lock = lock(&config.database_url)?;
         let metrics = Arc::new(Metrics::default());
-        let (database, writer) = Database::open(&config.database_url).await?;
+        let database = Database::at(&config.database_url)?;
+        if config.check_database {
+            // Before anything is written to it.
+            database.check().await?;
+        }
+        let writer = database.make_tables().await?;
         let catalogue = Catalogue::open(&database, writer, Arc::clone(&metrics)).await?;
         let demo = first_start(&catalogue).await?;
         catalogue.refresh().await?;
@@ -109,7 +114,6 @@ impl Server {
             streams: &catalogue.streams(),
             limits: &config.limits,
             key_window: config.key_window,
-            check: config.check_database,
         };
         let (log, writing) = Log::start(setup, Arc::clone(&hub), Arc::clone(&metrics)).await?;
         let limits = config.limits.clone();

@@ -134,10 +134,10 @@ impl Refusal {
 pub enum Fault {
     /// The database failed.
     #[error("database: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] sqlx::Error),
     /// The migrations failed.
     #[error("migration: {0}")]
-    Migration(#[from] sqlx::migrate::MigrateError),
+    Migration(#[source] sqlx::migrate::MigrateError),
     /// The operating system failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -192,6 +192,37 @@ pub enum Error {
     /// Ours.
     #[error(transparent)]
     Fault(#[from] Fault),
+}
+
+/// What SQLite says when it reads what it has not written: its result codes, low byte.
+const DAMAGED: [i64; 2] = [11, 26];
+
+/// Whether the database itself is damaged, not just out of reach.
+fn tells_damage(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else {
+        return false;
+    };
+    let code = error.code().and_then(|code| code.parse::<i64>().ok());
+    code.is_some_and(|code| DAMAGED.contains(&(code & 0xff)))
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        match tells_damage(&error) {
+            true => Fault::Damaged(error.to_string()),
+            false => Fault::Database(error),
+        }
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for Fault {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
+        match error {
+            Execute(error) | ExecuteMigration(error, _) if tells_damage(&error) => Fault::Damaged(error.to_string()),
+            error => Fault::Migration(error),
+        }
+    }
 }
 
 impl From<sqlx::Error> for Error {

@@ -97,7 +97,8 @@ impl Ledger {
         let is_news = tail.capacity != stream.capacity;
         tail.capacity = stream.capacity;
         self.let_go(&stream.id);
-        if is_news {
+        // Who has never been on the disk is put there as loose, by what is shown first.
+        if is_news && !self.is_unstored(&stream.id) {
             self.note_unsettled(&stream.id);
         }
     }
@@ -204,13 +205,17 @@ impl Ledger {
 
     /// Takes the next event of its stream; from now on it can be read.
     pub fn take(&mut self, event: &Arc<Event>) {
+        debug_assert!(event.offset > self.head(&event.stream));
+        self.keep(event);
+    }
+
+    fn keep(&mut self, event: &Arc<Event>) {
         let Some(tail) = self.streams.get_mut(&event.stream) else {
             return;
         };
-        debug_assert!(event.offset > tail.head);
-        tail.head = event.offset;
+        tail.head = tail.head.max(event.offset);
         if tail.capacity == 0 && tail.events.is_empty() {
-            tail.first = event.offset.next();
+            tail.first = tail.head.next();
             return;
         }
         if tail.capacity > 0 {

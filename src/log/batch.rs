@@ -203,6 +203,24 @@ impl Book {
         batch.answers.into_iter().map(refuse).collect()
     }
 
+    /// Nothing can be written from now on, and nobody waits for that to end. Returns the answers
+    /// to give.
+    pub fn refuse_waiting(&mut self, code: Code) -> Vec<(Answer, Result<Published, Refusal>)> {
+        self.failing = Some(code);
+        self.queue_bytes = 0;
+        let queue = std::mem::take(&mut self.queue);
+        let refuse = |(publication, answer): (Publication, Answer)| {
+            if let Some(key) = publication.key {
+                self.keys.give_up(&key.key);
+            }
+            for (stream, _) in &publication.drafts {
+                self.ledger.wait_no_more(&stream.id, 1);
+            }
+            (answer, Err(unwritable(code)))
+        };
+        queue.into_iter().map(refuse).collect()
+    }
+
     fn settle_key(&mut self, key: Option<RequestKey>, now_ms: u64, published: Option<&Published>) {
         match (key, published) {
             (Some(key), Some(published)) => {

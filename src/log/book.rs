@@ -76,8 +76,8 @@ pub struct Book {
     pub failing: Option<Code>,
     /// Keys that were answered and are not settled.
     pub fresh_keys: Vec<Digest>,
-    queue: VecDeque<(Publication, Answer)>,
-    queue_bytes: usize,
+    pub(super) queue: VecDeque<(Publication, Answer)>,
+    pub(super) queue_bytes: usize,
     /// Shown, and not in the journal yet.
     pub(super) unwritten: Vec<Arc<Event>>,
     pub(super) unwritten_bytes: usize,
@@ -169,7 +169,7 @@ impl Book {
             self.check_room(&publication)?;
             return Ok(Entry::Done(self.show_at_once(publication, show)));
         }
-        if let Err(refusal) = self.check_room(&publication) {
+        if let Err(refusal) = self.check_queue() {
             if let Some(key) = publication.key {
                 self.keys.give_up(&key.key);
             }
@@ -229,9 +229,14 @@ impl Book {
     }
 
     fn check_room(&self, publication: &Publication) -> Result<(), Refusal> {
-        if !publication.needs_disk() {
-            return Ok(());
+        match publication.needs_disk() {
+            true => self.check_queue(),
+            false => Ok(()),
         }
+    }
+
+    /// Also for what keeps nothing, if it waits behind what does.
+    fn check_queue(&self) -> Result<(), Refusal> {
         if let Some(code) = self.failing {
             return Err(unwritable(code));
         }

@@ -4,7 +4,7 @@
 //! a restored copy has made worthless begins a new epoch, before anybody can ask. Invariant: a
 //! database that cannot be read as a whole is not served.
 
-use crate::database::{self, Database, damaged};
+use crate::database::{Database, damaged};
 use crate::domain::error::Fault;
 use crate::domain::id::StreamId;
 use crate::domain::limits::Limits;
@@ -51,8 +51,6 @@ pub struct Setup<'a> {
     pub limits: &'a Limits,
     /// How long Idempotency-Keys are remembered.
     pub key_window: Duration,
-    /// Whether the whole file is looked through first.
-    pub check: bool,
 }
 
 /// The tasks of a running log.
@@ -76,9 +74,6 @@ impl Log {
     /// Reads what there is and starts the writer. Fails with what to do if the file is damaged.
     pub async fn start(setup: Setup<'_>, hub: Arc<Hub>, metrics: Arc<Metrics>) -> Result<(Self, Tasks), Fault> {
         let mut store = Store::new(setup.database.connect().await?);
-        if setup.check {
-            database::check(store.connection()).await?;
-        }
         let loaded = load(store.connection(), &setup).await?;
         let generation = setting(store.connection(), "log_generation").await?;
         let is_trusted = is_trusted(&setup.lock, generation, loaded.newest_row);
@@ -198,7 +193,16 @@ impl Loaded {
         while let Some(row) = rows.try_next().await? {
             let (id, body): (i64, &[u8]) = (row.try_get("journal_id")?, row.try_get("body")?);
             let records = record::journal(body);
-            for record in records.map_err(|damage| damaged(&format!("row {id} of the journal: {damage}")))? {
+            let records = records.map_err(|damage| damaged(&format!("row {id} of the journal: {damage}")))?;
+            for record in &records {
+                // A stream's first place stands behind its first events, which are named after it.
+                if let Record::Place(place) = record
+                    && let Some(stream) = streams.get(&place.stream)
+                {
+                    self.ledger.restore_epoch(stream, place.epoch);
+                }
+            }
+            for record in records {
                 self.record(record, streams);
             }
             self.settling.add(id, body.len());
@@ -213,10 +217,14 @@ impl Loaded {
                 let Some(stream) = streams.get(&id) else {
                     return;
                 };
-                if let Some(hash) = &stored.draft.hash {
-                    self.hashes.insert((id, super::book::digest(hash)), stored.offset);
+                let hash = stored.draft.hash.as_deref().map(super::book::digest);
+                let offset = stored.offset;
+                // What chunks have may have been deleted there, and its hash with it.
+                if self.ledger.restore_event(stream, stored)
+                    && let Some(hash) = hash
+                {
+                    self.hashes.insert((id, hash), offset);
                 }
-                self.ledger.restore_event(stream, stored);
             }
             Record::Place(place) => {
                 if let Some(stream) = streams.get(&place.stream) {

@@ -316,7 +316,9 @@ async fn clear(store: &mut Store, shared: &Shared, stream: &StreamId) -> Result<
     let Some(mut place) = shared.book.lock().ledger.place(stream) else {
         return Ok(false);
     };
-    let had_some = place.first <= place.head;
+    if place.first > place.head {
+        return Ok(false);
+    }
     place.first = place.head.next();
     let places = vec![place];
     store
@@ -331,7 +333,7 @@ async fn clear(store: &mut Store, shared: &Shared, stream: &StreamId) -> Result<
     book.ledger.settle(stream, place.head);
     book.hashes
         .retain(|(owner, _), offset| owner != stream || *offset >= place.first);
-    Ok(had_some)
+    Ok(true)
 }
 
 /// Writes a chunk anew without one of its events.

@@ -8,7 +8,7 @@
 use crate::domain::error::{Error, Fault};
 use crate::domain::id::StreamId;
 use crate::engine::keys::Digest;
-use crate::engine::record::Body;
+use crate::engine::record::{Body, Place};
 use crate::log::Shared;
 use crate::log::batch::{Batch, Taken};
 use crate::log::book::unwritable;
@@ -61,11 +61,11 @@ impl Writer {
                 // Whoever wants an answer rings again and cuts this short; the rest can wait.
                 let _ = tokio::time::timeout(GATHER, self.shared.bell.notified()).await;
             }
-            while self.turn().await {}
-            if self.looked.elapsed() >= LOOK {
-                self.looked = Instant::now();
-                self.look_around().await;
+            while self.turn().await {
+                // Somebody who publishes without end keeps nothing else from being done.
+                self.look_around_if_due().await;
             }
+            self.look_around_if_due().await;
             if self.shared.stopping.load(Ordering::SeqCst) {
                 self.finish().await;
                 return;
@@ -134,7 +134,9 @@ impl Writer {
         metrics.log_commits.inc();
         metrics.log_written_bytes.inc_by(bytes as u64);
         if sync {
+            // Before anybody is answered: a copy that lacks what was answered must be found out.
             self.shared.mark.note(self.next_id);
+            self.shared.mark.write();
         }
         Ok(())
     }
@@ -222,6 +224,13 @@ impl Writer {
         }
     }
 
+    async fn look_around_if_due(&mut self) {
+        if self.looked.elapsed() >= LOOK {
+            self.looked = Instant::now();
+            self.look_around().await;
+        }
+    }
+
     /// What is due now and then: a disk that fails is tried again, quiet streams are firm again,
     /// old events go.
     async fn look_around(&mut self) {
@@ -240,7 +249,6 @@ impl Writer {
             tracing::error!("{fault}");
             self.shared.metrics.faults.inc();
         }
-        self.shared.mark.write();
     }
 
     async fn try_again(&mut self) {
@@ -278,6 +286,12 @@ impl Writer {
                 self.next_id += 1;
             }
             Err(error) => {
+                let mut book = self.shared.book.lock();
+                for place in places {
+                    // The disk has them as loose still; they are asked about again.
+                    book.ledger.confirm(&Place { loose: true, ..place });
+                }
+                drop(book);
                 let fault = Fault::from(error);
                 self.shared.begin_failing(fault.log_code(), &fault);
             }
@@ -297,6 +311,5 @@ impl Writer {
             tracing::warn!("the last checkpoint failed: {error}");
         }
         drop(gate);
-        self.shared.mark.write();
     }
 }

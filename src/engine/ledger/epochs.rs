@@ -5,7 +5,7 @@
 //! stream that is stored and not loose nothing is shown before it is synced.
 
 use crate::domain::id::{Stem, StreamId};
-use crate::domain::position::Epoch;
+use crate::domain::position::{Epoch, Offset};
 use crate::domain::stream::Stream;
 use crate::engine::ledger::Ledger;
 use crate::engine::record::{Place, Stored};
@@ -14,13 +14,19 @@ use std::sync::Arc;
 impl Ledger {
     /// Takes over what the disk knows of a stream.
     pub fn restore(&mut self, stream: &Stream, place: &Place) {
+        self.restore_epoch(stream, place.epoch);
         let tail = self.tail(stream);
-        tail.epoch = place.epoch;
-        tail.stem = Stem::of(&stream.id, place.epoch);
         tail.head = tail.head.max(place.head);
         tail.numbered = tail.head;
         tail.first = tail.first.max(place.first);
         self.confirm(place);
+    }
+
+    /// What is restored of a stream from now on is named after this epoch.
+    pub fn restore_epoch(&mut self, stream: &Stream, epoch: Epoch) {
+        let tail = self.tail(stream);
+        tail.epoch = epoch;
+        tail.stem = Stem::of(&stream.id, epoch);
     }
 
     /// Everything up to the head is in chunks, or was let go of.
@@ -30,15 +36,21 @@ impl Ledger {
         }
     }
 
-    /// Takes over an event that the disk has and chunks have not.
-    pub fn restore_event(&mut self, stream: &Stream, stored: Stored) {
+    /// Takes over an event of the journal, unless chunks have it or it was let go of. Returns
+    /// whether it was taken.
+    ///
+    /// The head says nothing here: a place may have been noted when later events were shown
+    /// already, which stand in later rows.
+    pub fn restore_event(&mut self, stream: &Stream, stored: Stored) -> bool {
         let tail = self.tail(stream);
-        if stored.offset <= tail.head {
-            return;
+        let newest = tail.events.back().map_or(Offset(0), |event| event.offset);
+        if stored.offset <= newest.max(tail.settled) || stored.offset < tail.first {
+            return false;
         }
         let event = Arc::new(tail.event(stream.id, stored));
-        tail.numbered = event.offset;
-        self.take(&event);
+        tail.numbered = tail.numbered.max(event.offset);
+        self.keep(&event);
+        true
     }
 
     /// Whether the numbering of any stream may not hold.
@@ -77,6 +89,9 @@ impl Ledger {
         if !tail.is_stored && tail.capacity > 0 {
             tail.is_loose = true;
             self.loose.insert(*stream);
+        } else if tail.is_stored {
+            // The journal says that it is loose; before that row goes, its place must say so.
+            self.note_unsettled(stream);
         }
     }
 
