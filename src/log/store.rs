@@ -18,9 +18,6 @@ const ROWS: usize = 256;
 pub struct Store {
     connection: SqliteConnection,
     syncs: bool,
-    /// The next chunk's number, once one was written. A number is never used twice while the
-    /// server runs: readers remember chunks by it.
-    next_chunk: Option<i64>,
 }
 
 /// A piece of a stream as a row.
@@ -57,11 +54,8 @@ pub struct Settlement {
 impl Store {
     /// On a connection that syncs.
     pub fn new(connection: SqliteConnection) -> Self {
-        Self {
-            connection,
-            syncs: true,
-            next_chunk: None,
-        }
+        let syncs = true;
+        Self { connection, syncs }
     }
 
     /// Appends a row to the journal; synced, or in the operating system's hands only.
@@ -113,9 +107,8 @@ impl Store {
     /// Writes a step of settling.
     pub async fn settle(&mut self, settlement: &Settlement) -> Result<(), sqlx::Error> {
         self.set_sync(true).await?;
-        let id = self.number_chunks(settlement.chunks.len()).await?;
         let mut transaction = self.connection.begin_with("begin immediate").await?;
-        put_chunks(&mut transaction, id, &settlement.chunks).await?;
+        put_chunks(&mut transaction, &settlement.chunks).await?;
         put_places(&mut transaction, &settlement.places).await?;
         drop_chunks(&mut transaction, &settlement.places).await?;
         put_hashes(&mut transaction, settlement).await?;
@@ -130,20 +123,6 @@ impl Store {
         transaction.commit().await
     }
 
-    /// The first of so many numbers for chunks.
-    async fn number_chunks(&mut self, count: usize) -> Result<i64, sqlx::Error> {
-        let id = match self.next_chunk {
-            Some(id) => id,
-            None => {
-                sqlx::query_scalar("select coalesce(max(chunk_id), 0) + 1 from chunk")
-                    .fetch_one(&mut self.connection)
-                    .await?
-            }
-        };
-        self.next_chunk = Some(id + count as i64);
-        Ok(id)
-    }
-
     /// Replaces a chunk by what is left of it after an event was deleted.
     pub async fn replace(
         &mut self,
@@ -152,7 +131,6 @@ impl Store {
         (stream, offset): (&StreamId, Offset),
     ) -> Result<(), sqlx::Error> {
         self.set_sync(true).await?;
-        let id = self.number_chunks(1).await?;
         let mut transaction = self.connection.begin_with("begin immediate").await?;
         sqlx::query("delete from chunk where chunk_id = $1")
             .bind(chunk_id)
@@ -163,7 +141,7 @@ impl Store {
             .bind(offset.0 as i64)
             .execute(&mut *transaction)
             .await?;
-        put_chunks(&mut transaction, id, rest.map_or(&[][..], std::slice::from_ref)).await?;
+        put_chunks(&mut transaction, rest.map_or(&[][..], std::slice::from_ref)).await?;
         transaction.commit().await
     }
 
@@ -231,15 +209,12 @@ impl Store {
 }
 
 /// Writes chunks that are numbered from `id` on.
-async fn put_chunks(connection: &mut SqliteConnection, id: i64, chunks: &[ChunkRow]) -> Result<(), sqlx::Error> {
-    let numbered: Vec<(i64, &ChunkRow)> = (id..).zip(chunks).collect();
-    for part in numbered.chunks(ROWS) {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "insert into chunk (chunk_id, stream_id, first_offset, last_offset, newest_ms, body) ",
-        );
-        query.push_values(part, |mut row, (id, chunk)| {
-            row.push_bind(*id)
-                .push_bind(&chunk.stream.bytes()[..])
+async fn put_chunks(connection: &mut SqliteConnection, chunks: &[ChunkRow]) -> Result<(), sqlx::Error> {
+    for part in chunks.chunks(ROWS) {
+        let mut query =
+            QueryBuilder::<Sqlite>::new("insert into chunk (stream_id, first_offset, last_offset, newest_ms, body) ");
+        query.push_values(part, |mut row, chunk| {
+            row.push_bind(&chunk.stream.bytes()[..])
                 .push_bind(chunk.first.0 as i64)
                 .push_bind(chunk.last.0 as i64)
                 .push_bind(chunk.newest_ms as i64)
