@@ -50,7 +50,7 @@ impl Broker {
                     break;
                 };
                 after = last.offset;
-                found.add(page.events.into_iter());
+                found.add(page.events.into_iter())?;
                 tokio::task::yield_now().await;
             }
         } else {
@@ -64,11 +64,11 @@ impl Broker {
                     break;
                 };
                 end = first.offset;
-                found.add(events.into_iter().rev());
+                found.add(events.into_iter().rev())?;
                 tokio::task::yield_now().await;
             }
         }
-        Ok((stream, found.finish()))
+        Ok((stream, found.finish()?))
     }
 
     /// One event.

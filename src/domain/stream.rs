@@ -3,10 +3,14 @@
 use crate::domain::durability::Durability;
 use crate::domain::id::{IdentityId, StreamId};
 use crate::domain::path::Path;
+use std::ops::RangeInclusive;
 
 /// Events a stream keeps if nothing else is said, unless the limit is lower (docs.octave.dev,
 /// "Adding a new stream").
 pub const DEFAULT_CAPACITY: u64 = 1_000;
+
+/// How many seconds or bytes a rule may say: what every JSON parser and the database take.
+pub const RULE_NUMBERS: RangeInclusive<u64> = 1..=(1 << 53) - 1;
 
 /// An ordered sequence of events.
 #[derive(Clone, Debug, PartialEq, Eq)]

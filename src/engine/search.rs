@@ -1,16 +1,20 @@
 //! Which of a stream's events somebody wants to see, and in what order.
 //!
 //! Is given events and says whether it wants more; does not read. Invariant: what it holds is
-//! bounded by what it was asked for, however many events it is given.
+//! bounded, in events by what it was asked for and in bytes, however many events it is given.
 
+use crate::domain::error::{Code, Refusal};
 use crate::domain::event::Event;
-use crate::engine::filter::{Filter, Member, Subject, compare};
+use crate::engine::filter::{Filter, Member, Quantity, Seen, Subject, compare};
 use serde_json::Value;
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// Events held beyond those wanted before the worst of them are dropped.
 const SLACK: usize = 1_024;
+/// Bytes of events that one search may hold in the end, about; on its way it may hold twice as many.
+const MAX_BYTES: usize = 67_108_864;
+/// What an event costs beside its elems, about.
+const EVENT_BYTES: usize = 256;
 
 /// What somebody looks for.
 #[derive(Clone, Debug)]
@@ -40,20 +44,35 @@ pub enum Sort {
 pub struct Found {
     search: Search,
     now_ms: u64,
-    events: Vec<(Arc<Event>, Option<Value>)>,
+    /// Events by place that were passed over, up to where the wanted ones start.
+    passed: usize,
+    events: Vec<(Arc<Event>, Key)>,
+    bytes: usize,
 }
+
+/// What an event is sorted by: the member, where all lists and maps are one; nothing if it is missing.
+type Key = Option<Value>;
 
 impl Search {
     fn most(&self) -> usize {
         self.start.saturating_add(self.limit)
+    }
+
+    fn is_by_place(&self) -> bool {
+        matches!(self.sort, Sort::Place)
     }
 }
 
 impl Found {
     /// Nothing yet.
     pub fn new(search: Search, now_ms: u64) -> Self {
-        let events = Vec::new();
-        Self { search, now_ms, events }
+        Self {
+            search,
+            now_ms,
+            passed: 0,
+            events: Vec::new(),
+            bytes: 0,
+        }
     }
 
     /// Whether the oldest events are to be given first, rather than the newest.
@@ -64,33 +83,30 @@ impl Found {
     /// How many more events are worth giving, at least.
     pub fn wants(&self) -> usize {
         match (&self.search.sort, &self.search.filter) {
-            (Sort::Place, None) => self.search.most() - self.events.len(),
+            (Sort::Place, None) => self.search.most() - self.passed - self.events.len(),
             _ => usize::MAX,
         }
     }
 
     /// Whether no other event can change the outcome.
     pub fn is_complete(&self) -> bool {
-        self.search.limit == 0 || matches!(self.search.sort, Sort::Place) && self.events.len() >= self.search.most()
+        self.search.limit == 0 || self.search.is_by_place() && self.events.len() >= self.search.limit
     }
 
-    /// Takes events, in the order in which they are to be given.
-    pub fn add(&mut self, events: impl Iterator<Item = Arc<Event>>) {
+    /// Takes events, in the order in which they are to be given; refused with `limit.find` when
+    /// those to be returned are too many bytes.
+    pub fn add(&mut self, events: impl Iterator<Item = Arc<Event>>) -> Result<(), Refusal> {
         for event in events {
             if self.is_complete() {
-                return;
+                break;
             }
-            let needs_value = self.search.filter.is_some() || matches!(self.search.sort, Sort::Member(_));
+            let needs_value = self.search.filter.is_some() || !self.search.is_by_place();
             let value = needs_value.then(|| event.draft.elems.value()).flatten();
             if self.is_wanted(&event, value.as_ref()) {
-                let value = value.filter(|_| matches!(self.search.sort, Sort::Member(_)));
-                self.events.push((event, value));
-            }
-            if self.events.len() > self.search.most().saturating_add(SLACK) {
-                self.sort();
-                self.events.truncate(self.search.most());
+                self.hold(event, value.as_ref())?;
             }
         }
+        Ok(())
     }
 
     fn is_wanted(&self, event: &Event, value: Option<&Value>) -> bool {
@@ -100,35 +116,79 @@ impl Found {
         value.is_some_and(|value| filter.accepts(&Subject::of(event, value), self.now_ms))
     }
 
-    /// What was found, in order.
-    pub fn finish(mut self) -> Vec<Arc<Event>> {
+    fn hold(&mut self, event: Arc<Event>, value: Option<&Value>) -> Result<(), Refusal> {
+        if self.search.is_by_place() && self.passed < self.search.start {
+            self.passed += 1;
+            return Ok(());
+        }
+        let key = match &self.search.sort {
+            Sort::Place => None,
+            Sort::Member(member) => value.and_then(|value| key(&event, value, member)),
+        };
+        self.bytes += weight(&event);
+        self.events.push((event, key));
+        let has_slack = self.events.len() <= self.search.most().saturating_add(SLACK);
+        if has_slack && self.bytes <= 2 * MAX_BYTES {
+            return Ok(());
+        }
         self.sort();
-        let wanted = self.events.into_iter().skip(self.search.start).take(self.search.limit);
-        wanted.map(|(event, _)| event).collect()
+        self.events.truncate(self.search.most());
+        self.bytes = self.events.iter().map(|(event, _)| weight(event)).sum();
+        self.check_bytes()
+    }
+
+    fn check_bytes(&self) -> Result<(), Refusal> {
+        if self.bytes > MAX_BYTES {
+            let text = format!("the events found have more than {MAX_BYTES} bytes together");
+            return Err(Refusal::new(Code::LimitFind, text));
+        }
+        Ok(())
+    }
+
+    /// What was found, in order; refused as in [`Found::add`].
+    pub fn finish(mut self) -> Result<Vec<Arc<Event>>, Refusal> {
+        self.sort();
+        let start = self.search.start - self.passed.min(self.search.start);
+        let wanted = self.events.drain(..).skip(start).take(self.search.limit);
+        let wanted: Vec<Arc<Event>> = wanted.map(|(event, _)| event).collect();
+        self.bytes = wanted.iter().map(|event| weight(event)).sum();
+        self.check_bytes()?;
+        Ok(wanted)
     }
 
     /// By place they came in order.
     fn sort(&mut self) {
-        let Sort::Member(member) = &self.search.sort else {
+        if self.search.is_by_place() {
             return;
-        };
+        }
         let descending = self.search.descending;
-        self.events.sort_by(|(a, a_value), (b, b_value)| {
-            let order = by_member(member, (a, a_value.as_ref()), (b, b_value.as_ref()));
+        self.events.sort_by(|(a, a_key), (b, b_key)| {
+            let by_key = compare(a_key.as_ref().map(Seen::from), b_key.as_ref().map(Seen::from));
+            let order = by_key.then(a.offset.cmp(&b.offset));
             if descending { order.reverse() } else { order }
         });
     }
 }
 
-type Seen<'a> = (&'a Event, Option<&'a Value>);
+fn weight(event: &Event) -> usize {
+    event.draft.elems.as_str().len() + EVENT_BYTES
+}
 
-fn by_member(member: &Member, a: Seen<'_>, b: Seen<'_>) -> Ordering {
-    let look = |event, value| Subject::of(event, value).look(member);
-    let (a_seen, b_seen) = (
-        a.1.and_then(|value| look(a.0, value)),
-        b.1.and_then(|value| look(b.0, value)),
-    );
-    compare(a_seen, b_seen).then(a.0.offset.cmp(&b.0.offset))
+/// What is held of a member to sort by it.
+fn key(event: &Event, value: &Value, member: &Member) -> Key {
+    let seen = Subject::of(event, value).look(member)?;
+    Some(match seen {
+        Seen::Null => Value::Null,
+        Seen::Bool(value) => value.into(),
+        Seen::Number(Quantity::Whole(value)) => match u64::try_from(value) {
+            Ok(value) => value.into(),
+            Err(_) => i64::try_from(value).unwrap_or(i64::MIN).into(),
+        },
+        Seen::Number(Quantity::Fraction(value)) => value.into(),
+        Seen::Text(text) => text.into(),
+        Seen::Id(id) => id.as_str().into(),
+        Seen::List(_) | Seen::Map(_) => Value::Array(Vec::new()),
+    })
 }
 
 #[cfg(test)]
@@ -174,12 +234,13 @@ mod tests {
 
     fn found(search: Search, events: Vec<Arc<Event>>) -> Vec<u64> {
         let mut found = Found::new(search, 0);
-        if found.goes_forward() {
-            found.add(events.into_iter());
-        } else {
-            found.add(events.into_iter().rev());
-        }
-        found.finish().iter().map(|event| event.offset.0).collect()
+        let added = match found.goes_forward() {
+            true => found.add(events.into_iter()),
+            false => found.add(events.into_iter().rev()),
+        };
+        added.expect("few bytes");
+        let events = found.finish().expect("few bytes");
+        events.iter().map(|event| event.offset.0).collect()
     }
 
     #[test]
@@ -207,14 +268,38 @@ mod tests {
                 .map(|number| format!("{{\"t\":{}}}", round * 500 + number))
                 .collect();
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            found.add(events(&texts).into_iter());
+            found.add(events(&texts).into_iter()).expect("few bytes");
             assert!(found.events.len() <= 2 + SLACK + 1);
         }
-        let best: Vec<Value> = found
-            .finish()
-            .iter()
-            .filter_map(|event| event.draft.elems.value())
-            .collect();
+        let best = found.finish().expect("few bytes");
+        let best: Vec<Value> = best.iter().filter_map(|event| event.draft.elems.value()).collect();
         assert_eq!(best, [serde_json::json!({"t": 9999}), serde_json::json!({"t": 9998})]);
+    }
+
+    #[test]
+    fn what_is_passed_over_by_place_is_not_held() {
+        let mut found = Found::new(search("place", true, 900, 3), 0);
+        found.add(events(&["{}"; 1_000]).into_iter().rev()).expect("few bytes");
+        assert_eq!(found.events.len(), 3);
+        let offsets: Vec<u64> = found
+            .finish()
+            .expect("few bytes")
+            .iter()
+            .map(|event| event.offset.0)
+            .collect();
+        assert_eq!(offsets, [100, 99, 98]);
+    }
+
+    #[test]
+    fn too_many_bytes_are_refused_and_the_best_of_many_are_not() {
+        let large = format!("{{\"t\":\"{}\"}}", "x".repeat(1_048_576));
+        let all = events(&[&*large; 200]);
+        assert_eq!(found(search("elems.t", true, 0, 2), all.clone()), [200, 199]);
+        for wanted in [search("elems.t", true, 0, 100), search("place", false, 0, 100)] {
+            let mut found = Found::new(wanted, 0);
+            let added = found.add(all.iter().cloned());
+            let refusal = added.and_then(|()| found.finish()).expect_err("too many bytes");
+            assert_eq!(refusal.code, Code::LimitFind);
+        }
     }
 }

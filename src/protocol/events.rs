@@ -123,6 +123,27 @@ pub fn published(events: &[Arc<Event>], is_batch: bool, reached: Option<Durabili
     text
 }
 
+/// Writes an event as those see it who read it, with all its members.
+pub fn put_whole(text: &mut String, event: &Event) {
+    // Writing to a string cannot fail.
+    let _ = write!(
+        text,
+        r#"{{"id":"{}","streamId":"{}","path":"{}","creatorId":"{}","creationDate":{},"generatedDate":{},"elems":{},"hash":"#,
+        event.id,
+        event.stream,
+        event.path,
+        event.creator,
+        event.created_ms,
+        event.created_ms,
+        event.draft.elems.as_str(),
+    );
+    match &event.draft.hash {
+        Some(hash) => text.push_str(&quoted(hash)),
+        None => text.push_str("null"),
+    }
+    text.push_str(r#","location":null,"tags":{},"version":0}"#);
+}
+
 fn put(text: &mut String, event: &Event, reached: Option<Durability>) {
     // Writing to a string cannot fail.
     let _ = write!(

@@ -50,7 +50,11 @@ async fn metrics(broker: Data<Broker>) -> HttpResponse {
         Ok(text) => HttpResponse::Ok().content_type(format).body(text),
         Err(error) => {
             let fault = Fault::Io(std::io::Error::other(error));
-            reply::answer(broker.metrics(), Envelope::Session, Err(fault.into()))
+            reply::refuse(
+                broker.metrics(),
+                Envelope::Session,
+                &reply::explain(broker.metrics(), fault.into()),
+            )
         }
     }
 }

@@ -33,9 +33,27 @@ pub enum Done {
     Created,
 }
 
+/// A success: what was done, and JSON to tell of it.
+pub struct Success {
+    /// Which.
+    pub done: Done,
+    /// The body.
+    pub body: String,
+    /// An object of what the body refers to, where the envelope has a place for it.
+    pub references: String,
+}
+
+impl From<(Done, String)> for Success {
+    fn from((done, body): (Done, String)) -> Self {
+        let references = "{}".to_owned();
+        Self { done, body, references }
+    }
+}
+
 impl Envelope {
-    /// The text of a success around a JSON body.
-    fn success(self, done: Done, body: &str) -> String {
+    /// The text of a success.
+    fn success(self, success: &Success) -> String {
+        let Success { done, body, references } = success;
         let (status, message) = match done {
             Done::Processed => (200, PROCESSED),
             Done::Created => (201, CREATED),
@@ -43,7 +61,7 @@ impl Envelope {
         match self {
             Envelope::Session => format!(r#"{{"head":{{"ok":true,"status":{status},"errors":[]}},"body":{body}}}"#),
             Envelope::Rest => format!(
-                r#"{{"head":{{"status":{status},"ok":true,"messages":["{message}"],"errors":[],"references":{{}}}},"body":{body}}}"#
+                r#"{{"head":{{"status":{status},"ok":true,"messages":["{message}"],"errors":[],"references":{references}}},"body":{body}}}"#
             ),
         }
     }
@@ -68,11 +86,16 @@ pub fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned())
 }
 
-/// The answer to a request: a JSON body and what was done, or why not.
-pub fn answer(metrics: &Metrics, envelope: Envelope, outcome: Result<(Done, String), Error>) -> HttpResponse {
-    match outcome {
-        Ok((Done::Processed, body)) => json(StatusCode::OK, envelope.success(Done::Processed, &body)),
-        Ok((Done::Created, body)) => json(StatusCode::CREATED, envelope.success(Done::Created, &body)),
+/// The answer to a request: what was done, or why not.
+pub fn answer(metrics: &Metrics, envelope: Envelope, outcome: Result<impl Into<Success>, Error>) -> HttpResponse {
+    match outcome.map(Into::into) {
+        Ok(success) => {
+            let status = match success.done {
+                Done::Processed => StatusCode::OK,
+                Done::Created => StatusCode::CREATED,
+            };
+            json(status, envelope.success(&success))
+        }
         Err(error) => refuse(metrics, envelope, &explain(metrics, error)),
     }
 }
@@ -125,12 +148,12 @@ mod tests {
 
     #[test]
     fn envelopes_have_the_documented_key_order() {
-        let created = Envelope::Session.success(Done::Created, r#"{"id":"x"}"#);
+        let created = Envelope::Session.success(&(Done::Created, r#"{"id":"x"}"#.to_owned()).into());
         assert_eq!(
             created,
             r#"{"head":{"ok":true,"status":201,"errors":[]},"body":{"id":"x"}}"#
         );
-        let created = Envelope::Rest.success(Done::Created, "{}");
+        let created = Envelope::Rest.success(&(Done::Created, "{}".to_owned()).into());
         let head = r#"{"status":201,"ok":true,"messages":["Your request has been processed successfully. A new resource has been created."],"errors":[],"references":{}}"#;
         assert_eq!(created, format!(r#"{{"head":{head},"body":{{}}}}"#));
     }

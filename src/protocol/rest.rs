@@ -1,4 +1,7 @@
-//! Publishing and streams over HTTP: `/v5.0/<company>/…`.
+//! Publishing, finding events and streams over HTTP: `/v5.0/<company>/…`.
 
+pub mod find;
+pub mod found;
+pub mod only;
 pub mod verbs;
 pub mod wire;

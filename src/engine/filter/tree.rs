@@ -61,6 +61,18 @@ pub struct Member {
     pub(super) steps: Box<[Step]>,
 }
 
+impl Member {
+    /// What of an event it names.
+    pub fn field(&self) -> Field {
+        self.field
+    }
+
+    /// The way from there into maps and lists: each name, and the place that it stands for in a list.
+    pub fn steps(&self) -> impl ExactSizeIterator<Item = (&str, Option<usize>)> {
+        self.steps.iter().map(|step| (&*step.name, step.index))
+    }
+}
+
 /// A name between dots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Step {

@@ -9,11 +9,13 @@ use crate::domain::position::Offset;
 use crate::domain::stream::Target;
 use crate::domain::token::Access;
 use crate::protocol::operations::other;
-use crate::protocol::reply::{self, Done, Envelope};
+use crate::protocol::reply::{self, Done, Envelope, Success};
+use crate::protocol::rest::found;
 use crate::protocol::rest::wire::{self, ListQuery, PublishQuery};
 use crate::protocol::{events, extract, json};
 use actix_web::web::{self, Data, Payload, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
+use serde::de::DeserializeOwned;
 
 type Outcome = Result<(Done, String), Error>;
 
@@ -22,13 +24,23 @@ pub fn routes(config: &mut ServiceConfig) {
     config
         .service(
             web::resource("/v5.0/{company}/event")
+                .get(found::find)
                 .post(publish)
-                .default_service(other("POST")),
+                .delete(found::remove_all)
+                .default_service(other("GET, POST, DELETE")),
         )
         .service(
             web::resource("/v5.0/{company}/event/{id}")
+                .get(found::find)
                 .post(publish)
-                .default_service(other("POST")),
+                .delete(found::remove_all)
+                .default_service(other("GET, POST, DELETE")),
+        )
+        .service(
+            web::resource("/v5.0/{company}/event/{id}/{event}")
+                .get(found::show)
+                .delete(found::remove)
+                .default_service(other("GET, DELETE")),
         )
         .service(
             web::resource("/v5.0/{company}/stream")
@@ -82,8 +94,7 @@ struct How {
 
 impl How {
     fn parse(request: &HttpRequest) -> Result<Self, Refusal> {
-        let query = Query::<PublishQuery>::from_query(request.query_string());
-        let query = query.map_err(|error| Refusal::new(Code::QueryMalformed, error.to_string()))?;
+        let query: PublishQuery = query(request)?;
         let header = |name| {
             request
                 .headers()
@@ -108,8 +119,7 @@ async fn list(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
 
 async fn try_list(broker: &Broker, request: &HttpRequest) -> Outcome {
     let access = asker(broker, request)?;
-    let query = Query::<ListQuery>::from_query(request.query_string());
-    let query = query.map_err(|error| Refusal::new(Code::QueryMalformed, error.to_string()))?;
+    let query: ListQuery = query(request)?;
     let page = query.page()?;
     if let Some(path) = &query.path {
         let stream = broker.look_up(&access, &Target::Path(Path::parse(path)?))?;
@@ -164,16 +174,24 @@ async fn try_remove(broker: &Broker, request: &HttpRequest) -> Outcome {
     Ok((Done::Processed, "{}".to_owned()))
 }
 
-fn asker(broker: &Broker, request: &HttpRequest) -> Result<Access, Refusal> {
+/// The query parameters; refused with `query.malformed`.
+pub fn query<Q: DeserializeOwned>(request: &HttpRequest) -> Result<Q, Refusal> {
+    let query = Query::<Q>::from_query(request.query_string()).map(Query::into_inner);
+    query.map_err(|error| Refusal::new(Code::QueryMalformed, error.to_string()))
+}
+
+/// Who asks, by the headers and the company in the address.
+pub fn asker(broker: &Broker, request: &HttpRequest) -> Result<Access, Refusal> {
     extract::asker(broker, request.headers(), request.match_info().get("company"))
 }
 
-/// An id that is none names no stream.
-fn stream_id(request: &HttpRequest) -> Result<StreamId, Refusal> {
+/// The stream that the address names; an id that is none names no stream.
+pub fn stream_id(request: &HttpRequest) -> Result<StreamId, Refusal> {
     let text = request.match_info().get("id").unwrap_or_default();
     StreamId::parse(text).ok_or_else(|| Refusal::no_stream(text.chars().take(64).collect::<String>()))
 }
 
-fn answer(broker: &Broker, outcome: Outcome) -> HttpResponse {
+/// An outcome in the envelope of this protocol.
+pub fn answer(broker: &Broker, outcome: Result<impl Into<Success>, Error>) -> HttpResponse {
     reply::answer(broker.metrics(), Envelope::Rest, outcome)
 }

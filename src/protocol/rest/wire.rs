@@ -7,11 +7,11 @@ use crate::domain::error::{Code, Refusal};
 use crate::domain::limits::Limits;
 use crate::domain::path::Path;
 use crate::domain::position::Offset;
-use crate::domain::stream::{DEFAULT_CAPACITY, NewStream, Rules, Stream, StreamChange, StreamPage};
+use crate::domain::stream::{DEFAULT_CAPACITY, NewStream, RULE_NUMBERS, Rules, Stream, StreamChange, StreamPage};
 use crate::protocol::json;
 use crate::protocol::reply::quoted;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 /// Streams in a list if nothing else is said.
 const DEFAULT_LIMIT: usize = 20;
@@ -25,6 +25,14 @@ struct StreamJson {
     path: Option<String>,
     description: Option<String>,
     capacity: Option<u64>,
+    #[serde(default, deserialize_with = "said")]
+    ack: Option<Option<String>>,
+    #[serde(default, deserialize_with = "said")]
+    filter: Option<Option<String>>,
+    #[serde(default, deserialize_with = "said", rename = "maxAge")]
+    max_age: Option<Option<u64>>,
+    #[serde(default, deserialize_with = "said", rename = "maxBytes")]
+    max_bytes: Option<Option<u64>>,
     #[serde(default, rename = "id")]
     _id: IgnoredAny,
     #[serde(default, rename = "creatorId")]
@@ -37,51 +45,97 @@ struct StreamJson {
     _last_editor_id: IgnoredAny,
 }
 
+/// A member that is there, though it may be null.
+fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+impl StreamJson {
+    /// What is said of the stream's rules; `null` says that it has none.
+    fn rules(self) -> Result<StreamChange, Refusal> {
+        let bound = |name: &str, bound: Option<Option<u64>>| match bound.flatten() {
+            Some(number) if !RULE_NUMBERS.contains(&number) => {
+                let (least, most) = (RULE_NUMBERS.start(), RULE_NUMBERS.end());
+                let text = format!("\"{name}\" is a number from {least} to {most}, or null");
+                Err(Refusal::new(Code::BodyMalformed, text))
+            }
+            _ => Ok(bound),
+        };
+        let ack = |word: Option<String>| match word {
+            Some(word) => Durability::parse(&word, Code::BodyMalformed),
+            None => Ok(Durability::default()),
+        };
+        Ok(StreamChange {
+            description: self.description,
+            capacity: self.capacity,
+            ack: self.ack.map(ack).transpose()?,
+            filter: self.filter,
+            max_age_s: bound("maxAge", self.max_age)?,
+            max_bytes: bound("maxBytes", self.max_bytes)?,
+        })
+    }
+}
+
 /// Parses a stream to be made.
 pub fn parse_new_stream(body: &[u8], limits: &Limits) -> Result<NewStream, Refusal> {
-    let json: StreamJson = json::object(json::text(body)?)?;
-    let path = json
-        .path
-        .ok_or_else(|| Refusal::new(Code::BodyMalformed, "\"path\" is missing"))?;
+    let mut json: StreamJson = json::object(json::text(body)?)?;
+    let path = json.path.take();
+    let path = path.ok_or_else(|| Refusal::new(Code::BodyMalformed, "\"path\" is missing"))?;
+    let said = json.rules()?;
     Ok(NewStream {
-        rules: Rules::default(),
         path: Path::parse(&path)?,
-        description: json.description.unwrap_or_default(),
-        capacity: json
+        description: said.description.unwrap_or_default(),
+        capacity: said
             .capacity
             .unwrap_or_else(|| DEFAULT_CAPACITY.min(limits.max_capacity)),
+        rules: Rules {
+            ack: said.ack.unwrap_or_default(),
+            filter: said.filter.flatten(),
+            max_age_s: said.max_age_s.flatten(),
+            max_bytes: said.max_bytes.flatten(),
+        },
     })
 }
 
 /// Parses what is to be different about a stream; its path stays, and may be sent along unchanged.
 pub fn parse_stream_change(body: &[u8], stream: &Stream) -> Result<StreamChange, Refusal> {
     let json: StreamJson = json::object(json::text(body)?)?;
-    if json.path.is_some_and(|path| path != stream.path.as_str()) {
+    if json.path.as_deref().is_some_and(|path| path != stream.path.as_str()) {
         let text = "a stream keeps its path; make another stream for another path";
         return Err(Refusal::new(Code::BodyMalformed, text));
     }
-    Ok(StreamChange {
-        description: json.description,
-        capacity: json.capacity,
-        ..StreamChange::default()
-    })
+    json.rules()
 }
 
-/// A stream as JSON.
+/// A stream as JSON; its rules only where they are not what is usual.
 pub fn stream(stream: &Stream) -> String {
     let (editor, edited) = match stream.edited {
         Some((editor, edited_ms)) => (format!("\"{editor}\""), edited_ms.to_string()),
         None => ("null".to_owned(), "null".to_owned()),
     };
     format!(
-        r#"{{"id":"{}","path":"{}","description":{},"capacity":{},"creatorId":"{}","creationDate":{},"lastEditDate":{edited},"lastEditorId":{editor}}}"#,
+        r#"{{"id":"{}","path":"{}","description":{},"capacity":{},"creatorId":"{}","creationDate":{},"lastEditDate":{edited},"lastEditorId":{editor}{}}}"#,
         stream.id,
         stream.path,
         quoted(&stream.description),
         stream.capacity,
         stream.creator,
         stream.created_ms,
+        rules(&stream.rules),
     )
+}
+
+fn rules(rules: &Rules) -> String {
+    let unusual = [
+        (rules.ack != Durability::default()).then(|| format!(r#","ack":"{}""#, rules.ack.word())),
+        rules
+            .filter
+            .as_deref()
+            .map(|text| format!(r#","filter":{}"#, quoted(text))),
+        rules.max_age_s.map(|seconds| format!(r#","maxAge":{seconds}"#)),
+        rules.max_bytes.map(|bytes| format!(r#","maxBytes":{bytes}"#)),
+    ];
+    unusual.into_iter().flatten().collect()
 }
 
 /// Streams as a JSON array.

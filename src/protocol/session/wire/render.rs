@@ -5,7 +5,7 @@ use crate::domain::error::Refusal;
 use crate::domain::event::Event;
 use crate::domain::id::StreamId;
 use crate::domain::position::Gap;
-use crate::protocol::frame;
+use crate::protocol::{events, frame};
 use crate::protocol::reply::{PROCESSED, quoted};
 use bytes::Bytes;
 use std::fmt::Write;
@@ -42,26 +42,15 @@ pub fn refuse(msg_id: &str, refusal: &Refusal) -> Bytes {
 
 /// An event as its subscribers see it.
 pub fn event(event: &Event) -> Bytes {
-    let elems = event.draft.elems.as_str();
-    let mut text = String::with_capacity(elems.len() + 384);
+    let mut text = String::with_capacity(event.draft.elems.as_str().len() + 384);
     // Writing to a string cannot fail.
     let _ = write!(
         text,
-        r#"{{"type":"message","resource":"{}","offset":{},"value":{{"id":"{}","streamId":"{}","path":"{}","creatorId":"{}","creationDate":{},"generatedDate":{},"elems":{elems},"hash":"#,
-        event.stream,
-        event.offset,
-        event.id,
-        event.stream,
-        event.path,
-        event.creator,
-        event.created_ms,
-        event.created_ms,
+        r#"{{"type":"message","resource":"{}","offset":{},"value":"#,
+        event.stream, event.offset
     );
-    match &event.draft.hash {
-        Some(hash) => text.push_str(&quoted(hash)),
-        None => text.push_str("null"),
-    }
-    text.push_str(r#","location":null,"tags":{},"version":0}}"#);
+    events::put_whole(&mut text, event);
+    text.push('}');
     frame::text(&text)
 }
 
