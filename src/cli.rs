@@ -9,6 +9,7 @@ mod catalogue;
 mod client;
 mod serve;
 mod settings;
+mod streams;
 pub mod torture;
 mod welcome;
 
@@ -51,7 +52,7 @@ enum Command {
     Token(catalogue::TokenCommand),
     /// Streams.
     #[command(subcommand)]
-    Stream(catalogue::StreamCommand),
+    Stream(streams::StreamCommand),
     /// Copy the database to a file; a server may be running on it.
     Backup(backup::Backup),
     /// Read all of a database file or copy, and say whether it is sound.

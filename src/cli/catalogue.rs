@@ -5,10 +5,9 @@ use crate::catalogue::{Catalogue, Issued, NewToken, now_ms};
 use crate::cli::{Output, malformed};
 use crate::config::Config;
 use crate::domain::error::Error;
-use crate::domain::id::{SYSTEM, TokenKey};
-use crate::domain::path::{CompanyName, Path, UserName};
+use crate::domain::id::TokenKey;
+use crate::domain::path::{CompanyName, UserName};
 use crate::domain::scope::{Scope, ScopeJson, Verb};
-use crate::domain::stream::{DEFAULT_CAPACITY, NewStream, Rules, Stream, StreamPage};
 use crate::domain::token::Token;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -80,27 +79,8 @@ pub struct NewTokenArgs {
     label: String,
 }
 
-#[derive(Subcommand)]
-pub enum StreamCommand {
-    /// Add a stream.
-    Add {
-        /// Where: /company/segment…, at most 128 characters.
-        path: String,
-        /// How many events it keeps (1000 if not given); 0 keeps nothing, 1 keeps the last.
-        #[arg(long, value_name = "N")]
-        capacity: Option<u64>,
-        /// What it is for.
-        #[arg(long, value_name = "TEXT", default_value = "")]
-        description: String,
-    },
-    /// List a company's streams.
-    List {
-        /// The company.
-        company: String,
-    },
-}
-
-async fn open(config: &Config) -> Result<Catalogue, Error> {
+/// The catalogue of the file that the settings name.
+pub async fn open(config: &Config) -> Result<Catalogue, Error> {
     Ok(Catalogue::open_file(&config.database_url, Arc::default()).await?)
 }
 
@@ -200,60 +180,6 @@ impl NewTokenArgs {
             ),
         ))
     }
-}
-
-impl StreamCommand {
-    pub async fn run(self, config: &Config) -> Result<Output, Error> {
-        match self {
-            Self::Add {
-                path,
-                capacity,
-                description,
-            } => {
-                let path = Path::parse(&path)?;
-                let capacity = capacity.unwrap_or_else(|| DEFAULT_CAPACITY.min(config.limits.max_capacity));
-                config.limits.check_capacity(capacity)?;
-                config.limits.check_text("a description", &description)?;
-                let new = NewStream {
-                    rules: Rules::default(),
-                    path,
-                    description,
-                    capacity,
-                };
-                let stream = open(config).await?.add_stream(&new, SYSTEM).await?;
-                Ok(Output::new(
-                    &describe_stream(&stream),
-                    format!("{}  {}", stream.id, stream.path),
-                ))
-            }
-            Self::List { company } => {
-                let company = CompanyName::parse(&company)?;
-                let all = StreamPage {
-                    start: 0,
-                    limit: usize::MAX,
-                };
-                let streams = open(config).await?.streams_of(&company, all, |_| true).await?;
-                let lines = streams
-                    .iter()
-                    .map(|stream| format!("{}  {}  capacity {}", stream.id, stream.path, stream.capacity));
-                let lines: Vec<String> = lines.collect();
-                let text = if lines.is_empty() {
-                    format!("company {company} has no streams")
-                } else {
-                    lines.join("\n")
-                };
-                let json: Value = streams.iter().map(describe_stream).collect();
-                Ok(Output::new(&json, text))
-            }
-        }
-    }
-}
-
-fn describe_stream(stream: &Stream) -> Value {
-    json!({
-        "id": stream.id, "path": stream.path, "description": stream.description, "capacity": stream.capacity,
-        "creationDate": stream.created_ms,
-    })
 }
 
 fn describe_token(token: &Token) -> Value {

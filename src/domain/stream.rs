@@ -59,7 +59,7 @@ pub struct NewStream {
 }
 
 /// What is to be different; `None` stays as it is.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct StreamChange {
     /// What it is for.
     pub description: Option<String>,
