@@ -114,8 +114,12 @@ impl Chunks {
         let mut before = range.to.next();
         while events.len() < most && before > range.from {
             let row = sqlx::query(
+                // Nothing behind the chunk that may hold what stands just before is looked at.
                 "select chunk_id, first_offset, body from chunk
                  where stream_id = $1 and last_offset >= $2 and first_offset < $3
+                 and last_offset <= coalesce(
+                   (select last_offset from chunk where stream_id = $1 and last_offset >= $3 - 1
+                    order by last_offset limit 1), $3)
                  order by last_offset desc limit 1",
             )
             .bind(&range.stream.bytes()[..])
