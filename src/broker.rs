@@ -155,10 +155,16 @@ impl Broker {
     pub async fn publish(&self, access: &Access, publishing: Publishing) -> Result<Published, Error> {
         self.check_running()?;
         let (creator, now_ms) = (access.token.creator, now_ms());
+        let key = publishing.key;
+        let key = key.map(|(key, request)| RequestKey::new(creator, &key, &request));
+        // What a stream's filter took once is answered again, though the filter may be another now.
+        let is_retry = key.is_some_and(|key| self.log.was_answered(&key, now_ms));
         let mut drafts = Vec::with_capacity(publishing.drafts.len());
         for (target, draft) in publishing.drafts {
             let stream = self.find(access, Verb::Write, &target)?;
-            self.check_draft(&stream, creator, now_ms, &draft)?;
+            if !is_retry {
+                self.check_draft(&stream, creator, now_ms, &draft)?;
+            }
             drafts.push((stream, draft));
         }
         let expected = publishing.expected;
@@ -172,9 +178,7 @@ impl Broker {
             drafts,
             ack: publishing.ack,
             expected,
-            key: publishing
-                .key
-                .map(|(key, request)| RequestKey::new(creator, &key, &request)),
+            key,
         };
         self.log.append(publication).await
     }

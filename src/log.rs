@@ -102,6 +102,13 @@ impl Log {
         }
     }
 
+    /// Whether a key was answered and its time is not over, so that it gets the same answer again.
+    pub fn was_answered(&self, key: &RequestKey, now_ms: u64) -> bool {
+        let book = self.shared.book.lock();
+        let receipt = book.keys.receipt(&key.key);
+        receipt.is_some_and(|receipt| receipt.used_ms >= book.keys.horizon(now_ms))
+    }
+
     /// Where a stream is; from now on its numbering is kept.
     pub fn open(&self, stream: &Stream) -> View {
         self.shared.book.lock().ledger.open(stream)
