@@ -1,6 +1,8 @@
 //! The server as its clients see it: one binary, one stage, a file for each story.
 
+mod creating;
 mod crowd;
+mod filters;
 mod frames;
 mod hostile;
 mod limits;
@@ -10,6 +12,7 @@ mod origins;
 mod publishing;
 mod raw;
 mod reading;
+mod replay;
 mod rest;
 mod resume;
 mod sessions;
@@ -22,3 +25,4 @@ mod tenants;
 mod tokens;
 mod transcript;
 mod under_fire;
+mod when_slow;

@@ -363,7 +363,7 @@ async fn replays_while_publishers_go_on_lose_repeat_and_swap_nothing() {
         &[][..],
         &NO_MEMORY,
         &["--max-log-bytes", "40000", "--max-mailbox-events", "60"],
-        &["--max-outbox-bytes", "3000"],
+        &["--max-outbox-bytes", "3000", "--max-frame-bytes", "4000"],
     ] {
         let stage = Arc::new(stage_with(flags, 100_000, 0).await);
         let mut publishers = JoinSet::new();
