@@ -342,3 +342,6 @@ impl Tail {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
