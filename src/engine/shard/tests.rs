@@ -17,6 +17,8 @@ const CONNECTIONS: usize = 3;
 /// Bytes of an event's frame here, and of a gap's.
 const FRAME: usize = 18;
 const OUTBOX: usize = 6 * FRAME;
+/// Whoever has a filter wants every third event.
+const THIRD: u64 = 3;
 
 /// Frames that a test can read back: a letter, the stream, two numbers.
 static DIALECT: Dialect = Dialect {
@@ -45,8 +47,9 @@ enum Happening {
     Read,
     /// A connection's socket takes some bytes.
     Drain(usize, usize),
-    /// A connection follows a stream from so many events before its head, slow in some way.
-    Subscribe(usize, u8, u64, WhenSlow),
+    /// A connection follows a stream from so many events before its head, slow in some way, and
+    /// wants all of it or every third event.
+    Subscribe(usize, u8, u64, WhenSlow, bool),
     Unsubscribe(usize, u8),
 }
 
@@ -61,8 +64,8 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         4 => Just(Happening::Deliver),
         3 => Just(Happening::Read),
         4 => (0..CONNECTIONS, 1..200_usize).prop_map(|(at, bytes)| Happening::Drain(at, bytes)),
-        2 => (0..CONNECTIONS, 0..2_u8, 0..20_u64, when_slow())
-            .prop_map(|(at, stream, back, slow)| Happening::Subscribe(at, stream, back, slow)),
+        2 => (0..CONNECTIONS, 0..2_u8, 0..20_u64, when_slow(), any::<bool>())
+            .prop_map(|(at, stream, back, slow, all)| Happening::Subscribe(at, stream, back, slow, all)),
         1 => (0..CONNECTIONS, 0..2_u8).prop_map(|(at, stream)| Happening::Unsubscribe(at, stream)),
     ];
     proptest::collection::vec(any, 1..120)
@@ -77,8 +80,26 @@ struct World {
     keys: Vec<ConnectionKey>,
     /// What each connection has received and not yet been checked for.
     received: Vec<Vec<u8>>,
-    /// The next place that each subscription must account for.
-    expected: HashMap<(usize, u8), u64>,
+    /// What each subscription must account for.
+    expected: HashMap<(usize, u8), Expected>,
+}
+
+/// The next place that a subscription must account for, and which ones it wants.
+#[derive(Clone, Copy)]
+struct Expected {
+    next: u64,
+    all: bool,
+}
+
+impl Expected {
+    fn wants(&self, place: u64) -> bool {
+        self.all || place.is_multiple_of(THIRD)
+    }
+
+    /// Nothing is said of places before `place` that are not wanted.
+    fn passes_over(&self, place: u64) -> bool {
+        self.next <= place && (self.next..place).all(|passed| !self.wants(passed))
+    }
 }
 
 impl World {
@@ -116,7 +137,8 @@ impl World {
         let stream = self.stream(stream);
         let mut events = Vec::new();
         for _ in 0..count {
-            let elems = Payload::stored("{}".into());
+            let place = self.ledger.numbered(&stream.id).next();
+            let elems = Payload::stored(format!(r#"{{"place":{place}}}"#).into());
             let event = self.ledger.number(&stream, SYSTEM, 0, Draft { elems, hash: None });
             self.ledger.take(&event);
             events.push(event);
@@ -144,7 +166,7 @@ impl World {
             Happening::Deliver => self.deliver(),
             Happening::Read => self.read(),
             Happening::Drain(at, bytes) => self.drain(at, bytes),
-            Happening::Subscribe(at, stream, back, slow) => self.follow(at, stream, back, slow),
+            Happening::Subscribe(at, stream, back, slow, all) => self.follow(at, stream, back, slow, all),
             Happening::Unsubscribe(at, stream) => {
                 // What waits for it is still written, so it is accounted for before it ends.
                 self.drain(at, usize::MAX);
@@ -179,10 +201,10 @@ impl World {
     }
 
     fn subscribe(&mut self, at: usize, stream: u8) {
-        self.follow(at, stream, 0, WhenSlow::CatchUp);
+        self.follow(at, stream, 0, WhenSlow::CatchUp, true);
     }
 
-    fn follow(&mut self, at: usize, stream: u8, back: u64, when_slow: WhenSlow) {
+    fn follow(&mut self, at: usize, stream: u8, back: u64, when_slow: WhenSlow, all: bool) {
         let id = StreamId::new([stream; 12]);
         if !self.shard.subscribes(self.keys[at], &id) {
             let head = self.ledger.open(&self.stream(stream)).head;
@@ -192,13 +214,15 @@ impl World {
             } else {
                 Subscription::live(cursor)
             };
+            let third = || Filter::parse(&format!("place % {THIRD} == 0"), 99).expect("a filter");
             let terms = Terms {
                 when_slow,
-                filter: None,
+                filter: (!all).then(third),
             };
             self.shard
                 .subscribe(self.keys[at], id, subscription, Some(Box::new(terms)));
-            self.expected.insert((at, stream), cursor.0 + 1);
+            let next = cursor.0 + 1;
+            self.expected.insert((at, stream), Expected { next, all });
         }
     }
 
@@ -229,8 +253,16 @@ impl World {
             let number = |at: usize| u64::from_be_bytes(frame[at..at + 8].try_into().expect("eight bytes"));
             let (from, to) = (number(2), number(10));
             let expected = self.expected.get_mut(&(at, frame[1])).expect("a subscription");
-            assert_eq!(from, *expected, "connection {at}, stream {}", frame[1]);
-            *expected = to + 1;
+            let (stream, next) = (frame[1], expected.next);
+            assert!(
+                expected.passes_over(from),
+                "connection {at}, stream {stream}: {from} after {next}"
+            );
+            assert!(
+                frame[0] == b'G' || expected.wants(from),
+                "connection {at}, stream {stream}: {from}"
+            );
+            expected.next = to + 1;
         }
     }
 
@@ -242,9 +274,12 @@ impl World {
             (0..CONNECTIONS).for_each(|at| self.drain(at, usize::MAX));
         }
         assert!(!self.shard.wants_reads(), "somebody is behind for ever");
-        for ((at, stream), next) in &self.expected {
+        for ((at, stream), expected) in &self.expected {
             let head = self.ledger.head(&StreamId::new([*stream; 12]));
-            assert_eq!(*next, head.0 + 1, "connection {at}, stream {stream} ends early");
+            assert!(
+                expected.passes_over(head.0 + 1),
+                "connection {at}, stream {stream} ends early"
+            );
         }
     }
 }
@@ -256,7 +291,8 @@ proptest! {
         capacities in prop_oneof![Just([0, 5]), Just([1, 1_000]), Just([12, 0])],
     ) {
         let mut world = World::new(capacities);
-        (0..CONNECTIONS).for_each(|at| world.subscribe(at, 0));
+        (1..CONNECTIONS).for_each(|at| world.subscribe(at, 0));
+        world.follow(0, 0, 0, WhenSlow::CatchUp, false);
         happenings.iter().for_each(|happening| world.happen(happening));
         world.settle();
     }
@@ -326,4 +362,25 @@ fn who_subscribes_in_the_middle_of_a_run_gets_the_rest_of_it() {
     assert_eq!(world.shard.take_counts().delivered, 6);
     world.settle();
     assert_eq!(world.shard.take_counts().missed, 0);
+}
+
+/// Those with the same filter share what it makes of a run, and are given nothing else.
+#[test]
+fn who_wants_the_same_of_a_run_gets_the_same_bytes() {
+    let mut world = World::new([1_000, 0]);
+    world.follow(0, 0, 0, WhenSlow::CatchUp, false);
+    world.follow(1, 0, 0, WhenSlow::CatchUp, false);
+    let mut events = world.publish(0, 7);
+    world.shard.deliver(&mut events);
+    let mut places = Vec::new();
+    for at in 0..2 {
+        let outbox = &world.shard.get_mut(world.keys[at]).expect("a connection").outbox;
+        let mut slices = [IoSlice::new(&[]); 4];
+        let filled = outbox.slices(&mut slices);
+        assert_eq!((filled, outbox.bytes()), (1, 2 * FRAME));
+        places.push(slices[0].as_ptr());
+    }
+    assert_eq!(places[0], places[1]);
+    assert_eq!(world.shard.take_counts().delivered, 4);
+    world.settle();
 }
