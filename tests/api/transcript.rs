@@ -4,7 +4,7 @@
 //! request by alice, `= 201 …` its status and body, `close` our goodbye. In what is sent and
 //! expected `$door`, `$other` and `$foreign` are stream ids (`/acme/door`, `/acme/other`, and
 //! `/umbrella/door` of another company). In what is expected `$e`, `$s` and `$i` stand for any
-//! event, stream or identity id and `$n` for any number.
+//! event, stream or identity id, `$n` for any number and `$t` for any epoch.
 
 use crate::stage::Stage;
 use std::path::PathBuf;
@@ -76,24 +76,23 @@ fn check(place: &str, expected: &str, got: &str) {
     assert!(matches(expected, got), "{place}\nexpected {expected}\n     got {got}");
 }
 
-/// Whether `got` is `expected`, with the wildcards `$e`, `$s`, `$i` and `$n`.
+/// Whether `got` is `expected`, with the wildcards `$e`, `$s`, `$i`, `$n` and `$t`.
 fn matches(mut expected: &str, mut got: &str) -> bool {
     while let Some(at) = expected.find('$') {
         let Some(rest) = got.strip_prefix(&expected[..at]) else {
             return false;
         };
         let kind = expected[at + 1..].chars().next().unwrap_or(' ');
-        let length = match kind {
-            'n' => rest.bytes().take_while(u8::is_ascii_digit).count(),
-            letter if rest.starts_with(letter) => {
-                1 + rest[1..]
-                    .bytes()
-                    .take_while(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-                    .count()
-            }
-            _ => 0,
+        let run = |rest: &str, is: fn(u8) -> bool| rest.bytes().take_while(|byte| is(*byte)).count();
+        let is_hex = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let is_base32 = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z');
+        let (length, is_right) = match kind {
+            'n' => (run(rest, |byte| byte.is_ascii_digit()), 1..=20),
+            't' => (run(rest, is_base32), 8..=8),
+            letter if rest.starts_with(letter) => (1 + run(&rest[1..], is_hex), 25..=25),
+            _ => return false,
         };
-        if length == 0 || (kind != 'n' && length != 25) {
+        if !is_right.contains(&length) {
             return false;
         }
         (expected, got) = (&expected[at + 2..], &rest[length..]);
@@ -106,6 +105,8 @@ fn wildcards_take_what_they_stand_for_and_nothing_else() {
     let id = "e53b1d1600cf27b75148de0ac";
     assert!(matches(r#"{"id":"$e","n":$n}"#, &format!(r#"{{"id":"{id}","n":42}}"#)));
     assert!(!matches(r#"{"id":"$s"}"#, &format!(r#"{{"id":"{id}"}}"#)));
+    assert!(matches(r#"{"epoch":"$t"}"#, r#"{"epoch":"k3x9z0a1"}"#));
+    assert!(!matches(r#"{"epoch":"$t"}"#, r#"{"epoch":"k3x9z0a"}"#));
     assert!(!matches("$n", "x"));
     assert!(!matches("$n", ""));
     assert!(!matches("$n,", "4"));
