@@ -2,6 +2,7 @@
 
 mod creating;
 mod crowd;
+mod deleting;
 mod filters;
 mod frames;
 mod hostile;

@@ -111,6 +111,11 @@ impl Stage {
     /// Ends the server and starts another one with the same settings on the same database file.
     pub async fn restart(&mut self) {
         self.stop().await;
+        self.restart_stopped().await;
+    }
+
+    /// The second half of [`Stage::restart`].
+    pub async fn restart_stopped(&mut self) {
         let (address, running) = serve(&self.config).await;
         self.address = address;
         self.running = Some(running);
