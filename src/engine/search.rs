@@ -248,7 +248,7 @@ mod tests {
         let all = events(&["{}"; 9]);
         assert_eq!(found(search("place", true, 0, 3), all.clone()), [9, 8, 7]);
         assert_eq!(found(search("place", true, 2, 3), all.clone()), [7, 6, 5]);
-        assert_eq!(found(search("place", false, 1, 2), all.clone()), [2, 3]);
+        assert_eq!(found(search("place", false, 1, 2), all), [2, 3]);
         let found = Found::new(search("place", true, 2, 3), 0);
         assert_eq!(found.wants(), 5);
     }

@@ -1,11 +1,16 @@
 //! The server as its clients see it: one binary, one stage, a file for each story.
 
+mod conditional;
 mod creating;
 mod crowd;
 mod deleting;
+mod durability;
 mod filters;
+mod find;
 mod frames;
+mod hashes;
 mod hostile;
+mod idempotency;
 mod limits;
 mod liveness;
 mod operations;
@@ -16,6 +21,7 @@ mod reading;
 mod replay;
 mod rest;
 mod resume;
+mod rules;
 mod sessions;
 mod shutdown;
 mod slow_readers;

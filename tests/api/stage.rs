@@ -213,6 +213,40 @@ impl Stage {
         answer_to(request).await
     }
 
+    /// A `POST` by alice with more headers than hers.
+    pub async fn post_with(&self, path: &str, more: &[(&str, &str)], body: &str) -> Answer {
+        let alice = [("X-Auth-User", "alice"), ("X-Auth-Token", &*self.alice.token)];
+        self.request_with("POST", path, &[&alice, more].concat(), body).await
+    }
+
+    /// What a `GET` by alice answers, which must succeed: its body.
+    pub async fn get(&self, path: &str) -> serde_json::Value {
+        let answer = self.request("GET", path, Some(&self.alice), "").await;
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        answer.json()["body"].take()
+    }
+
+    /// The numbers `n` in the elems of what is found at an address, in the order of the answer.
+    pub async fn find_numbers(&self, path: &str) -> Vec<u64> {
+        let events = self.get(path).await;
+        let events = events.as_array().expect("an array").iter();
+        events
+            .map(|event| event["elems"]["n"].as_u64().expect("a number"))
+            .collect()
+    }
+
+    /// Publishes `{"n":…}` for each number to a stream, a thousand at once.
+    pub async fn publish_numbers(&self, stream: &str, numbers: std::ops::Range<u64>) {
+        let numbers: Vec<u64> = numbers.collect();
+        for part in numbers.chunks(1_000) {
+            let events: Vec<String> = part.iter().map(|n| format!(r#"{{"elems":{{"n":{n}}}}}"#)).collect();
+            let address = format!("/v5.0/acme/event/{stream}");
+            let body = format!("[{}]", events.join(","));
+            let answer = self.request("POST", &address, Some(&self.alice), &body).await;
+            assert_eq!(answer.status, 201, "{answer:?}");
+        }
+    }
+
     /// An HTTP request with these headers and no others.
     pub async fn request_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
