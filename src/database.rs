@@ -41,6 +41,14 @@ impl Database {
         Ok((database, writer))
     }
 
+    /// The same, but looks the whole file through for damage before anything is written to it.
+    pub async fn open_checked(url: &str) -> Result<(Self, SqlitePool), Fault> {
+        let database = Self::at(url)?;
+        database.check().await?;
+        let writer = database.make_tables().await?;
+        Ok((database, writer))
+    }
+
     /// One that is there already, as it is.
     pub fn existing(url: &str) -> Result<Self, Fault> {
         let options = SqliteConnectOptions::from_str(url).map_err(|error| unusable(url, &error))?;
@@ -53,7 +61,7 @@ impl Database {
     }
 
     /// The file, made if need be, and nothing in it touched.
-    pub fn at(url: &str) -> Result<Self, Fault> {
+    fn at(url: &str) -> Result<Self, Fault> {
         let path = file(url)?;
         let options = SqliteConnectOptions::from_str(url)?
             .journal_mode(SqliteJournalMode::Wal)
@@ -65,15 +73,14 @@ impl Database {
     }
 
     /// Makes the tables if need be; a pool of one connection to write with.
-    pub async fn make_tables(&self) -> Result<SqlitePool, Fault> {
+    async fn make_tables(&self) -> Result<SqlitePool, Fault> {
         let writer = self.pool(1).connect_with(self.options.clone()).await;
         let writer = writer.map_err(|error| self.unopened(error))?;
         migrate(&writer).await?;
         Ok(writer)
     }
 
-    /// Looks the whole file through for damage.
-    pub async fn check(&self) -> Result<(), Fault> {
+    async fn check(&self) -> Result<(), Fault> {
         let connection = self.options.connect().await;
         let mut connection = connection.map_err(|error| self.unopened(error))?;
         check(&mut connection).await?;

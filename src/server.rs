@@ -90,12 +90,10 @@ impl Server {
         let address = listener.local_addr().map_err(Fault::from)?;
         let lock = lock(&config.database_url)?;
         let metrics = Arc::new(Metrics::default());
-        let database = Database::at(&config.database_url)?;
-        if config.check_database {
-            // Before anything is written to it.
-            database.check().await?;
-        }
-        let writer = database.make_tables().await?;
+        let (database, writer) = match config.check_database {
+            true => Database::open_checked(&config.database_url).await?,
+            false => Database::open(&config.database_url).await?,
+        };
         let catalogue = Catalogue::open(&database, writer, Arc::clone(&metrics)).await?;
         let demo = first_start(&catalogue).await?;
         catalogue.refresh().await?;

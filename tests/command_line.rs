@@ -8,6 +8,16 @@
 mod catalogue;
 #[path = "command_line/client.rs"]
 mod client;
+#[path = "command_line/copies.rs"]
+mod copies;
+#[path = "command_line/crash.rs"]
+mod crash;
+#[path = "command_line/damage.rs"]
+mod damage;
+#[path = "command_line/full_disk.rs"]
+mod full_disk;
+#[path = "command_line/publisher.rs"]
+mod publisher;
 #[path = "command_line/secrets.rs"]
 mod secrets;
 #[path = "command_line/server.rs"]
@@ -16,6 +26,8 @@ mod server;
 mod serving;
 #[path = "command_line/settings.rs"]
 mod settings;
+#[path = "command_line/settled.rs"]
+mod settled;
 #[path = "command_line/shell.rs"]
 mod shell;
 #[path = "command_line/tokens.rs"]

@@ -345,3 +345,6 @@ pub fn unwritable(code: Code) -> Refusal {
     };
     Refusal::new(code, text)
 }
+
+#[cfg(test)]
+mod tests;

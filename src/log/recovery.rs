@@ -194,21 +194,25 @@ impl Loaded {
             let (id, body): (i64, &[u8]) = (row.try_get("journal_id")?, row.try_get("body")?);
             let records = record::journal(body);
             let records = records.map_err(|damage| damaged(&format!("row {id} of the journal: {damage}")))?;
-            for record in &records {
-                // A stream's first place stands behind its first events, which are named after it.
-                if let Record::Place(place) = record
-                    && let Some(stream) = streams.get(&place.stream)
-                {
-                    self.ledger.restore_epoch(stream, place.epoch);
-                }
-            }
-            for record in records {
-                self.record(record, streams);
-            }
+            self.row(records, streams);
             self.settling.add(id, body.len());
             self.newest_row = self.newest_row.max(id);
         }
         Ok(())
+    }
+
+    fn row(&mut self, records: Vec<Record>, streams: &HashMap<StreamId, &Stream>) {
+        for record in &records {
+            // A stream's first place stands behind its first events, which are named after it.
+            if let Record::Place(place) = record
+                && let Some(stream) = streams.get(&place.stream)
+            {
+                self.ledger.restore_epoch(stream, place.epoch);
+            }
+        }
+        for record in records {
+            self.record(record, streams);
+        }
     }
 
     fn record(&mut self, record: Record, streams: &HashMap<StreamId, &Stream>) {
@@ -287,4 +291,119 @@ async fn end_epochs(
         tracing::warn!(streams = count, "new epochs after {why}: offsets may be given again");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::Draft;
+    use crate::domain::id::{EventId, SYSTEM, Stem};
+    use crate::domain::path::Path;
+    use crate::domain::payload::Payload;
+    use crate::domain::position::Epoch;
+    use crate::domain::stream::Rules;
+    use crate::engine::ledger::Reading;
+    use crate::engine::record::{Place, Stored};
+
+    const ID: StreamId = StreamId::new([7; 12]);
+    const EPOCH: Epoch = Epoch::new(9);
+
+    fn stream() -> Stream {
+        Stream {
+            id: ID,
+            path: Path::parse("/acme/door").expect("a path"),
+            description: String::new(),
+            capacity: 10,
+            rules: Rules::default(),
+            creator: SYSTEM,
+            created_ms: 0,
+            edited: None,
+        }
+    }
+
+    fn event(offset: u64) -> Record {
+        let draft = Draft {
+            elems: Payload::stored("{}".into()),
+            hash: Some(format!("hash {offset}").into()),
+        };
+        let stored = Stored {
+            offset: Offset(offset),
+            creator: SYSTEM,
+            created_ms: 0,
+            draft,
+        };
+        Record::Event(ID, stored)
+    }
+
+    fn place(head: u64) -> Place {
+        Place {
+            stream: ID,
+            epoch: EPOCH,
+            head: Offset(head),
+            first: Offset(1),
+            loose: true,
+        }
+    }
+
+    fn loaded(settled: Option<Place>, rows: Vec<Vec<Record>>) -> Loaded {
+        let mut loaded = Loaded {
+            ledger: Ledger::new(1_000_000),
+            keys: Keys::new(1, 1),
+            gone: VecDeque::new(),
+            settling: Settling::new(1_000_000),
+            hashes: HashMap::new(),
+            fresh_keys: Vec::new(),
+            newest_row: 0,
+        };
+        let stream = stream();
+        if let Some(place) = settled {
+            loaded.ledger.restore(&stream, &place);
+            loaded.ledger.restore_settled(&ID);
+        }
+        let streams = HashMap::from([(ID, &stream)]);
+        rows.into_iter().for_each(|row| loaded.row(row, &streams));
+        loaded
+    }
+
+    /// Names and places of what is in memory.
+    fn kept(loaded: &Loaded, after: u64) -> Vec<(EventId, u64)> {
+        match loaded.ledger.after(&ID, Offset(after), 100) {
+            Reading::Here(page) => page.events.iter().map(|event| (event.id, event.offset.0)).collect(),
+            Reading::Stored { .. } => panic!("nothing of it is in chunks"),
+        }
+    }
+
+    fn named(offsets: impl Iterator<Item = u64>) -> Vec<(EventId, u64)> {
+        let stem = Stem::of(&ID, EPOCH);
+        offsets
+            .map(|offset| (EventId::at(stem, Offset(offset)), offset))
+            .collect()
+    }
+
+    #[test]
+    fn events_before_their_streams_first_place_are_named_after_it() {
+        let loaded = loaded(None, vec![vec![event(1), event(2), Record::Place(place(0))]]);
+        assert_eq!(kept(&loaded, 0), named(1..=2));
+    }
+
+    #[test]
+    fn a_place_that_was_noted_after_later_events_were_shown_hides_none_of_them() {
+        let rows = vec![vec![event(1), Record::Place(place(3))], vec![event(2), event(3)]];
+        let loaded = loaded(None, rows);
+        assert_eq!(kept(&loaded, 0), named(1..=3));
+        assert_eq!(loaded.ledger.numbered(&ID), Offset(3));
+    }
+
+    #[test]
+    fn places_that_were_given_and_not_kept_are_not_given_again() {
+        let loaded = loaded(None, vec![vec![event(1), Record::Place(place(5))]]);
+        assert_eq!(loaded.ledger.numbered(&ID), Offset(5));
+    }
+
+    #[test]
+    fn what_chunks_have_is_taken_from_there_with_its_hash() {
+        let loaded = loaded(Some(place(2)), vec![vec![event(1), event(2), event(3)]]);
+        assert_eq!(kept(&loaded, 2), named(3..=3));
+        assert_eq!(loaded.hashes.values().collect::<Vec<_>>(), [&Offset(3)]);
+    }
 }
