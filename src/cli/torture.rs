@@ -237,7 +237,6 @@ async fn make_stream(arena: &Arena, link: &Link, kind: &'static Kind) -> Result<
             continue;
         };
         if let Some(id) = wire::parse_id(reply.status, &reply.body) {
-            arena.count(|figures| figures.unsupported += u64::from(level.is_none()));
             return Ok(Stream { id, kind });
         }
         said = String::from_utf8_lossy(&reply.body).into_owned();

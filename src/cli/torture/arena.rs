@@ -2,7 +2,7 @@
 //!
 //! One thread, so plain cells; no borrow lives across an await.
 
-use crate::cli::torture::oracle::{Level, Oracle, print};
+use crate::cli::torture::oracle::{Level, Nature, Oracle, print};
 use crate::cli::torture::verdict::Figures;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -18,6 +18,8 @@ pub struct Kind {
     pub level: Level,
     /// Largest padding of an event, in bytes.
     pub padding: usize,
+    /// Whether nobody ever asks for less than durable.
+    pub is_firm: bool,
 }
 
 const fn kind(name: &'static str, capacity: u64, level: Level, padding: usize) -> Kind {
@@ -26,6 +28,17 @@ const fn kind(name: &'static str, capacity: u64, level: Level, padding: usize) -
         capacity,
         level,
         padding,
+        is_firm: false,
+    }
+}
+
+impl Kind {
+    fn nature(&self) -> Nature {
+        Nature {
+            name: self.name,
+            capacity: self.capacity,
+            is_firm: self.is_firm,
+        }
     }
 }
 
@@ -38,6 +51,10 @@ pub const KINDS: &[Kind] = &[
     kind("accepted", 1_000, Level::Accepted, 200),
     kind("loud", 50, Level::Accepted, 45_000),
     kind("nothing", 0, Level::Accepted, 200),
+    Kind {
+        is_firm: true,
+        ..kind("firm", 1_000, Level::Durable, 200)
+    },
 ];
 
 /// A stream that was made.
@@ -107,8 +124,8 @@ impl Arena {
 
     /// The same with streams, which are made before anything else.
     pub fn with_streams(mut self, streams: Vec<Stream>) -> Self {
-        let capacities = streams.iter().map(|stream| stream.kind.capacity);
-        self.oracle = RefCell::new(Oracle::new(capacities));
+        let natures = streams.iter().map(|stream| stream.kind.nature());
+        self.oracle = RefCell::new(Oracle::new(natures));
         self.streams = streams;
         self
     }

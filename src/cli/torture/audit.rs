@@ -51,7 +51,7 @@ async fn read(arena: &Rc<Arena>, stream: usize, head: u64) -> Option<()> {
                 }
                 Incoming::Gap { gap, .. } => {
                     let finding = view.gap(gap);
-                    arena.oracle.borrow_mut().told(gap, finding);
+                    arena.oracle.borrow_mut().told(stream, gap, finding);
                 }
                 Incoming::Refused { .. } => return None,
                 Incoming::Other => {}

@@ -94,6 +94,7 @@ impl Letters {
     fn level(&mut self, kind: &Kind) -> Option<Level> {
         let level = match self.rng.random_range(0..4) {
             _ if kind.capacity == 0 => Level::Accepted,
+            _ if kind.is_firm => Level::Durable,
             0 => Level::Accepted,
             1 => Level::Written,
             _ => Level::Durable,

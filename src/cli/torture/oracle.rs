@@ -3,12 +3,14 @@
 //! A plain machine, fed by publishers, readers and scans; knows no wire and no clock. Contents are
 //! remembered as prints. Invariant: each contradiction is counted once, however many saw it.
 
+mod record;
 mod tally;
 pub mod view;
 
+pub use record::Nature;
 pub use tally::Tally;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use record::Record;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use view::{Finding, Gap};
 
@@ -63,31 +65,10 @@ pub struct Acked {
     pub offset: Option<u64>,
     /// How safe it is, where the answer said so.
     pub level: Option<Level>,
+    /// In which life of the server it was first asked for.
+    pub since: u32,
     /// Which life of the server answered.
     pub generation: u32,
-}
-
-/// A promise with a place.
-struct Promise {
-    mark: Mark,
-    offset: u64,
-    level: Level,
-    generation: u32,
-    is_broken: bool,
-}
-
-#[derive(Default)]
-struct Record {
-    capacity: u64,
-    epochs: Vec<String>,
-    of_generation: BTreeMap<u32, Vec<Epoch>>,
-    promises: Vec<Promise>,
-    /// What is where, for each numbering.
-    contents: HashMap<(Epoch, u64), Mark>,
-    /// Where an event was seen last.
-    places: HashMap<Mark, (Epoch, u64)>,
-    disputed: HashSet<(Epoch, u64)>,
-    doubled: HashSet<Mark>,
 }
 
 /// How far the promises had come when a scan was asked for.
@@ -107,14 +88,10 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    /// For streams of these capacities.
-    pub fn new(capacities: impl IntoIterator<Item = u64>) -> Self {
-        let record = |capacity| Record {
-            capacity,
-            ..Record::default()
-        };
+    /// For streams like these.
+    pub fn new(natures: impl IntoIterator<Item = Nature>) -> Self {
         Self {
-            records: capacities.into_iter().map(record).collect(),
+            records: natures.into_iter().map(Record::new).collect(),
             ..Self::default()
         }
     }
@@ -141,15 +118,7 @@ impl Oracle {
         if wanted.is_some() && (ack.level < wanted || ack.offset.is_none()) {
             self.tally.shortfalls += 1;
         }
-        if let (Some(offset), Some(level)) = (ack.offset, ack.level) {
-            self.records[stream].promises.push(Promise {
-                mark: ack.mark,
-                offset,
-                level,
-                generation: ack.generation,
-                is_broken: false,
-            });
-        }
+        self.records[stream].promise(&ack);
     }
 
     /// The power was cut at the end of this life of the server.
@@ -159,19 +128,13 @@ impl Oracle {
 
     /// The numbering that a stream has in a life of the server.
     pub fn epoch(&mut self, stream: usize, generation: u32, name: &str) -> Epoch {
-        let record = &mut self.records[stream];
-        let epoch = record.named(name);
-        let epochs = record.of_generation.entry(generation).or_default();
-        if !epochs.contains(&epoch) {
-            epochs.push(epoch);
-        }
-        epoch
+        self.records[stream].epoch(generation, name, &mut self.tally)
     }
 
     /// A reader got an event.
     pub fn delivered(&mut self, stream: usize, epoch: Option<Epoch>, given: Given, finding: Finding) {
         self.tally.delivered += 1;
-        self.count(finding);
+        self.count(stream, finding, || format!("the event at {}", given.offset));
         if self.is_altered(given) {
             self.tally.altered += 1;
         } else if let Some(epoch) = epoch {
@@ -180,12 +143,16 @@ impl Oracle {
     }
 
     /// A reader got a notice.
-    pub fn told(&mut self, gap: Gap, finding: Finding) {
+    pub fn told(&mut self, stream: usize, gap: Gap, finding: Finding) {
         self.tally.told += gap.count;
-        self.count(finding);
+        self.count(stream, finding, || format!("{gap:?}"));
     }
 
-    fn count(&mut self, finding: Finding) {
+    fn count(&mut self, stream: usize, finding: Finding, what: impl FnOnce() -> String) {
+        if finding != Finding::Right {
+            let name = self.records[stream].name();
+            self.tally.note(|| format!("{finding:?} in {name}: {}", what()));
+        }
         match finding {
             Finding::Right => {}
             Finding::Repeated => self.tally.repeated += 1,
@@ -196,7 +163,7 @@ impl Oracle {
 
     /// To be taken before a scan is asked for: what is promised until then has to be in it.
     pub fn bookmark(&self, stream: usize) -> Bookmark {
-        Bookmark(self.records[stream].promises.len())
+        Bookmark(self.records[stream].promise_count())
     }
 
     /// The newest events of a stream by offset, at most `limit`, as they are stored.
@@ -207,12 +174,7 @@ impl Oracle {
         let record = &mut self.records[stream];
         record.check_shape(limit, stored, &mut self.tally);
         record.check_promises(self.last_cut, limit, stored, bookmark, &mut self.tally);
-        if let Some([epoch]) = record.of_generation.get(&generation).map(Vec::as_slice) {
-            let epoch = *epoch;
-            for given in stored {
-                record.place(epoch, given.offset, given.mark, &mut self.tally);
-            }
-        }
+        record.place_stored(generation, stored, &mut self.tally);
     }
 
     /// At the end: the places that publishers were told, against what readers saw there.
@@ -226,109 +188,6 @@ impl Oracle {
         let prints = self.prints.get(usize::from(given.mark.publisher));
         let print = prints.and_then(|prints| prints.get(given.mark.number as usize));
         print != Some(&given.print)
-    }
-}
-
-impl Record {
-    fn named(&mut self, name: &str) -> Epoch {
-        let known = self.epochs.iter().position(|known| known == name);
-        Epoch(known.unwrap_or_else(|| {
-            self.epochs.push(name.to_owned());
-            self.epochs.len() - 1
-        }))
-    }
-
-    /// An event is at a place: nothing else may be there, nor the event at another.
-    fn place(&mut self, epoch: Epoch, offset: u64, mark: Mark, tally: &mut Tally) {
-        let there = *self.contents.entry((epoch, offset)).or_insert(mark);
-        if there != mark {
-            tally.swapped += u64::from(self.disputed.insert((epoch, offset)));
-            return;
-        }
-        let before = self.places.insert(mark, (epoch, offset));
-        if before.is_some_and(|(known, place)| known == epoch && place != offset) {
-            tally.duplicated += u64::from(self.doubled.insert(mark));
-        }
-    }
-
-    /// Rising by one, as many as there have to be, none twice.
-    fn check_shape(&mut self, limit: u64, stored: &[Given], tally: &mut Tally) {
-        for pair in stored.windows(2) {
-            match pair[1].offset.checked_sub(pair[0].offset) {
-                Some(1) => {}
-                Some(step @ 2..) => tally.stored_holes += step - 1,
-                _ => tally.swapped += 1,
-            }
-        }
-        let head = stored.last().map_or(0, |given| given.offset);
-        let wanted = limit.min(self.capacity).min(head);
-        tally.stored_short += wanted.saturating_sub(stored.len() as u64);
-        let mut marks = HashSet::with_capacity(stored.len());
-        for given in stored {
-            if !marks.insert(given.mark) {
-                tally.duplicated += u64::from(self.doubled.insert(given.mark));
-            }
-        }
-    }
-
-    fn check_promises(
-        &mut self,
-        last_cut: Option<u32>,
-        limit: u64,
-        stored: &[Given],
-        until: Bookmark,
-        tally: &mut Tally,
-    ) {
-        let marks: HashMap<u64, Mark> = stored.iter().map(|given| (given.offset, given.mark)).collect();
-        let head = stored.last().map_or(0, |given| given.offset);
-        let lowest = stored.first().map_or(u64::MAX, |given| given.offset);
-        let is_whole = (stored.len() as u64) < limit;
-        let kept_after = head.saturating_sub(self.capacity);
-        for promise in self
-            .promises
-            .iter_mut()
-            .take(until.0)
-            .filter(|promise| !promise.is_broken)
-        {
-            let holds = match promise.level {
-                Level::Durable => true,
-                Level::Written => last_cut.is_none_or(|cut| promise.generation > cut),
-                Level::Accepted => false,
-            };
-            let is_due = promise.offset > kept_after && (is_whole || promise.offset >= lowest);
-            if !holds || !is_due || marks.get(&promise.offset) == Some(&promise.mark) {
-                continue;
-            }
-            promise.is_broken = true;
-            match promise.level {
-                Level::Durable => tally.lost_durable += 1,
-                Level::Written | Level::Accepted => tally.lost_written += 1,
-            }
-        }
-    }
-
-    fn settle(&mut self, tally: &mut Tally) {
-        for promise in std::mem::take(&mut self.promises) {
-            let epochs = self.of_generation.get(&promise.generation).cloned().unwrap_or_default();
-            match epochs[..] {
-                [epoch] => self.place(epoch, promise.offset, promise.mark, tally),
-                // Nobody learned how the stream was numbered then, so it stands alone.
-                [] => {
-                    let alone = self.named(&format!("life {}", promise.generation));
-                    self.place(alone, promise.offset, promise.mark, tally);
-                }
-                // It changed meanwhile: one of them has to agree.
-                _ => {
-                    let agrees = |epoch: &Epoch| {
-                        let there = self.contents.get(&(*epoch, promise.offset));
-                        there.is_none_or(|mark| *mark == promise.mark)
-                    };
-                    if !epochs.iter().any(agrees) {
-                        tally.swapped += u64::from(self.disputed.insert((epochs[0], promise.offset)));
-                    }
-                }
-            }
-        }
     }
 }
 

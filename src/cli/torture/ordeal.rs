@@ -282,6 +282,7 @@ impl Ordeal {
                 mark,
                 offset: published.offset,
                 level: published.level,
+                since: generation,
                 generation,
             };
             oracle.acked(PROBED, ack, Some(Level::Durable));

@@ -66,12 +66,13 @@ impl Publisher {
     /// Sends until something is known; returns what was published, and by which life of the server.
     async fn deliver(&mut self, letter: &Letter) -> Option<(Vec<Published>, u32)> {
         let deadline = Instant::now() + PATIENCE;
+        let since = self.arena.generation();
         self.arena.count(|figures| figures.requests += 1);
         loop {
             let generation = self.arena.generation();
             match self.send(letter).await {
                 Answer::Done(published) => {
-                    self.note(letter, &published, generation);
+                    self.note(letter, &published, since, generation);
                     return Some((published, generation));
                 }
                 Answer::Never(why) => {
@@ -104,7 +105,7 @@ impl Publisher {
         }
     }
 
-    fn note(&self, letter: &Letter, published: &[Published], generation: u32) {
+    fn note(&self, letter: &Letter, published: &[Published], since: u32, generation: u32) {
         if published.len() != letter.events.len() {
             self.arena
                 .count(|figures| figures.refuse("an answer with another number of events"));
@@ -116,6 +117,7 @@ impl Publisher {
                 mark: *mark,
                 offset: published.offset,
                 level: published.level,
+                since,
                 generation,
             };
             oracle.acked(letter.stream, ack, letter.wanted);

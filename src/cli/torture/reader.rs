@@ -99,14 +99,10 @@ impl Reader {
         self.session = Some(session);
         self.arena.count(|figures| figures.sockets += 1);
         let is_draining = self.arena.phase() == Phase::Draining;
-        let is_plain = self.arena.figures.borrow().unsupported > 0;
         let when_slow = WHEN_SLOW[self.rng.random_range(0..WHEN_SLOW.len())];
-        let when_slow = when_slow.filter(|_| !is_plain && !is_draining);
+        let when_slow = when_slow.filter(|_| !is_draining);
         for number in 0..self.followed.len() {
-            let since = match is_plain {
-                true => Since::Now,
-                false => self.choose(number, is_draining),
-            };
+            let since = self.choose(number, is_draining);
             let followed = &mut self.followed[number];
             let id = &self.arena.streams[followed.stream].id;
             let request = wire::subscribe(number, id, &since, when_slow);
@@ -132,7 +128,7 @@ impl Reader {
 
     async fn open_session(&mut self) -> Option<String> {
         let mut asked = BTreeMap::new();
-        if self.rng.random_bool(0.3) && self.arena.figures.borrow().unsupported == 0 {
+        if self.rng.random_bool(0.3) {
             for followed in &self.followed {
                 if let Some(position) = followed.position() {
                     asked.insert(self.arena.streams[followed.stream].id.clone(), position);
@@ -142,15 +138,15 @@ impl Reader {
         let body = wire::session_body(&asked);
         let reply = self.link.ask(Method::POST, "/session", None, body).await?;
         if !asked.is_empty() {
-            let is_refused = (400..500).contains(&reply.status);
             let wrong = match reply.status {
                 201 => wire::wrong_standings(&reply.body, &asked),
-                _ => 0,
+                // It was stopping, or its disk failed.
+                500.. => 0,
+                _ => asked.len() as u64,
             };
             self.arena.count(|figures| {
                 figures.standings += asked.len() as u64;
                 figures.standings_wrong += wrong;
-                figures.unsupported += u64::from(is_refused);
             });
         }
         wire::parse_id(reply.status, &reply.body)
@@ -272,11 +268,8 @@ impl Reader {
     }
 
     fn give_up(&mut self, number: usize, code: &str) {
-        let why = format!("subscribe: {code}");
-        self.arena.count(|figures| match code {
-            "request.unsupported" => figures.unsupported += 1,
-            _ => figures.refuse(&why),
-        });
+        self.arena
+            .count(|figures| figures.refuse(&format!("subscribe: {code}")));
         if let Some(followed) = self.followed.get_mut(number) {
             // What has no place is asked for anew, from now on or from the start.
             (followed.view, followed.epoch) = (View::unknown(), None);
@@ -288,11 +281,11 @@ impl Reader {
             return;
         };
         let is_resuming = followed.view.place().is_none();
-        let finding = followed.view.gap(gap);
+        let (stream, finding) = (followed.stream, followed.view.gap(gap));
         if gap.is_renumbering && !is_resuming {
             // It changed while the socket was open; its new name is told at the next subscription.
             followed.epoch = None;
         }
-        self.arena.oracle.borrow_mut().told(gap, finding);
+        self.arena.oracle.borrow_mut().told(stream, gap, finding);
     }
 }

@@ -41,8 +41,6 @@ pub struct Figures {
     pub standings: u64,
     /// Those whose answer contradicts itself.
     pub standings_wrong: u64,
-    /// Requests that the server does not know.
-    pub unsupported: u64,
     /// Frames that no subscription explains.
     pub unasked: u64,
     /// Events that readers had not got in the end.
@@ -138,7 +136,8 @@ impl Verdict {
         let mut lines = load(tally, figures);
         lines.extend(faults(figures));
         lines.extend(promises(tally, figures));
-        let mut remarks = figures.leaks.clone();
+        let mut remarks = tally.notes.clone();
+        remarks.extend(figures.leaks.clone());
         remarks.extend(figures.unsound.clone());
         remarks.extend(
             figures
@@ -253,13 +252,13 @@ fn promises(tally: &Tally, figures: &Figures) -> Vec<Line> {
         zero("delivered again or too late", tally.repeated),
         zero("untold gaps", tally.untold),
         zero("miscounted gaps", tally.miscounted),
+        zero("numbered anew without need", tally.renumbered),
         zero("never arrived", figures.arrears),
         zero("frames nobody asked for", figures.unasked),
         zero("acked less than asked for", tally.shortfalls),
         zero("batches out of order", figures.disordered),
         zero("replays answered otherwise", figures.replays_differing),
         zero("positions misjudged", figures.standings_wrong),
-        zero("requests not known", figures.unsupported),
         zero("unexpected answers", figures.refused),
         zero("retries without an end", figures.abandoned),
         zero("scans not answered", figures.unscanned),

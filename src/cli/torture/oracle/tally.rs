@@ -1,5 +1,8 @@
 //! What an [`Oracle`](super::Oracle) counts.
 
+/// Most remarks of a run.
+const NOTES: usize = 20;
+
 /// Figures of one run; those about promises have to stay zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -39,4 +42,17 @@ pub struct Tally {
     pub untold: u64,
     /// Notices whose numbers are wrong.
     pub miscounted: u64,
+    /// New numberings of streams that keep theirs.
+    pub renumbered: u64,
+    /// The first contradictions, in words.
+    pub notes: Vec<String>,
+}
+
+impl Tally {
+    /// Adds a remark, of the first few.
+    pub fn note(&mut self, note: impl FnOnce() -> String) {
+        if self.notes.len() < NOTES {
+            self.notes.push(note());
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Wrong histories, and that each is found, with the right count.
 
 use super::view::{Finding, Gap};
-use super::{Acked, Given, Level, Mark, Oracle};
+use super::{Acked, Given, Level, Mark, Nature, Oracle};
 
 fn mark(number: u32) -> Mark {
     Mark { publisher: 3, number }
@@ -12,9 +12,18 @@ fn given(offset: u64, number: u32) -> Given {
     Given { offset, mark, print }
 }
 
+fn nature(capacity: u64, is_firm: bool) -> Nature {
+    let name = "stream";
+    Nature {
+        name,
+        capacity,
+        is_firm,
+    }
+}
+
 /// One stream, where the publisher has sent its events 0 to 19.
 fn oracle(capacity: u64) -> Oracle {
-    let mut oracle = Oracle::new([capacity]);
+    let mut oracle = Oracle::new([nature(capacity, false)]);
     for number in 0..20 {
         oracle.sends(mark(number), u64::from(number) + 100);
     }
@@ -27,6 +36,7 @@ fn ack(oracle: &mut Oracle, offset: u64, level: Level, generation: u32) {
         mark: mark(offset as u32 - 1),
         offset: Some(offset),
         level: Some(level),
+        since: generation,
         generation,
     };
     oracle.acked(0, ack, Some(level));
@@ -56,6 +66,7 @@ fn wrong(oracle: &Oracle) -> Vec<(&'static str, u64)> {
         ("repeated", tally.repeated),
         ("untold", tally.untold),
         ("miscounted", tally.miscounted),
+        ("renumbered", tally.renumbered),
     ];
     all.into_iter().filter(|(_, count)| *count > 0).collect()
 }
@@ -178,6 +189,7 @@ fn two_contents_of_one_place_are_found_whoever_saw_them() {
         mark: mark(9),
         offset: Some(1),
         level: Some(Level::Accepted),
+        since: 2,
         generation: 2,
     };
     acks.acked(0, other, None);
@@ -197,6 +209,51 @@ fn an_acknowledged_place_is_held_against_what_readers_saw() {
     ack(&mut oracle, 1, Level::Accepted, 1);
     oracle.settle();
     assert_eq!(wrong(&oracle), [("swapped", 1)]);
+}
+
+#[test]
+fn an_answer_given_again_is_of_the_numbering_in_which_it_was_given_first() {
+    let late = |number| Acked {
+        mark: mark(number),
+        offset: Some(1),
+        level: Some(Level::Accepted),
+        since: 1,
+        generation: 2,
+    };
+    let told = |late: Acked| {
+        let mut oracle = oracle(0);
+        let (first, second) = (oracle.epoch(0, 1, "e"), oracle.epoch(0, 2, "f"));
+        oracle.delivered(0, Some(first), given(1, 7), Finding::Right);
+        oracle.delivered(0, Some(second), given(1, 8), Finding::Right);
+        oracle.acked(0, late, None);
+        oracle.settle();
+        wrong(&oracle)
+    };
+    assert_eq!(told(late(7)), []);
+    assert_eq!(told(late(8)), []);
+    assert_eq!(told(late(9)), [("swapped", 1)]);
+    assert_eq!(told(Acked { since: 2, ..late(7) }), [("swapped", 1)]);
+}
+
+#[test]
+fn a_numbering_that_need_not_end_must_not() {
+    for (is_firm, expected) in [(true, vec![("renumbered", 2)]), (false, vec![])] {
+        let mut oracle = Oracle::new([nature(100, is_firm)]);
+        for (generation, epoch) in [(1, "e"), (2, "e"), (3, "f"), (4, "f"), (5, "g")] {
+            oracle.epoch(0, generation, epoch);
+        }
+        assert_eq!(wrong(&oracle), expected);
+    }
+}
+
+#[test]
+fn the_first_contradictions_are_put_into_words() {
+    let mut oracle = oracle(100);
+    for offset in 0..100 {
+        oracle.delivered(0, None, given(offset, 0), Finding::Repeated);
+    }
+    assert_eq!(oracle.tally.notes.len(), 20);
+    assert_eq!(oracle.tally.notes[1], "Repeated in stream: the event at 1");
 }
 
 #[test]
@@ -228,6 +285,7 @@ fn less_than_was_asked_for_is_found() {
         mark: mark(0),
         offset,
         level,
+        since: 1,
         generation: 1,
     };
     oracle.acked(0, plain(Some(Level::Written), Some(1)), Some(Level::Durable));
@@ -246,8 +304,8 @@ fn findings_of_readers_are_counted() {
         count: 7,
         is_renumbering: false,
     };
-    oracle.told(gap, Finding::Miscounted);
-    oracle.told(gap, Finding::Untold(2));
+    oracle.told(0, gap, Finding::Miscounted);
+    oracle.told(0, gap, Finding::Untold(2));
     oracle.delivered(0, None, given(1, 0), Finding::Untold(4));
     oracle.delivered(0, None, given(1, 0), Finding::Repeated);
     assert_eq!(wrong(&oracle), [("repeated", 1), ("untold", 6), ("miscounted", 1)]);
