@@ -219,27 +219,23 @@ async fn make_arena(seed: u64, account: Account, port: u16) -> Result<Arena, Err
     }
     let mut streams = Vec::new();
     for kind in KINDS {
-        streams.push(make_stream(&arena, &link, kind).await?);
+        streams.push(make_stream(&link, kind).await?);
     }
     drop(link);
     let arena = Rc::into_inner(arena).expect("the link is gone");
     Ok(arena.with_streams(streams))
 }
 
-/// A server that does not know levels of streams is counted as one; its streams are made without.
-async fn make_stream(arena: &Arena, link: &Link, kind: &'static Kind) -> Result<Stream, Error> {
+async fn make_stream(link: &Link, kind: &'static Kind) -> Result<Stream, Error> {
     let path = format!("/{COMPANY}/{}", kind.name);
-    let address = format!("/v5.0/{COMPANY}/stream");
-    let mut said = String::new();
-    for level in [Some(kind.level), None] {
-        let body = wire::stream_body(&path, kind.capacity, level);
-        let Some(reply) = link.ask(Method::POST, &address, None, body).await else {
-            continue;
-        };
-        if let Some(id) = wire::parse_id(reply.status, &reply.body) {
-            return Ok(Stream { id, kind });
-        }
-        said = String::from_utf8_lossy(&reply.body).into_owned();
-    }
-    Err(failure(format!("the stream {path} cannot be made: {said}")))
+    let body = wire::stream_body(&path, kind.capacity, Some(kind.level));
+    let reply = link
+        .ask(Method::POST, &format!("/v5.0/{COMPANY}/stream"), None, body)
+        .await;
+    let reply = reply.ok_or_else(|| failure(format!("the stream {path} cannot be made: no answer")))?;
+    let id = wire::parse_id(reply.status, &reply.body).ok_or_else(|| {
+        let said = String::from_utf8_lossy(&reply.body);
+        failure(format!("the stream {path} cannot be made: {said}"))
+    })?;
+    Ok(Stream { id, kind })
 }

@@ -5,8 +5,8 @@ use crate::domain::error::Refusal;
 use crate::domain::event::Event;
 use crate::domain::id::StreamId;
 use crate::domain::position::Gap;
-use crate::protocol::{events, frame};
 use crate::protocol::reply::{PROCESSED, quoted};
+use crate::protocol::{events, frame};
 use bytes::Bytes;
 use std::fmt::Write;
 
