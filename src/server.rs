@@ -3,15 +3,16 @@
 //! Puts the floors together and knows all of them. Invariant: nothing that was spawned here
 //! outlives [`Server::run_until`].
 
+mod first_start;
+
+pub use first_start::Demo;
+
 use crate::broker::Broker;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::database::{self, Database, now_ms};
 use crate::domain::error::{Error, Fault};
-use crate::domain::id::SYSTEM;
 use crate::domain::origin::Origins;
-use crate::domain::path::{CompanyName, Path, UserName};
-use crate::domain::stream::{DEFAULT_CAPACITY, NewStream, Rules};
 use crate::hub::Hub;
 use crate::hub::worker::{Manners, Worker};
 use crate::log::{self, Log};
@@ -70,19 +71,6 @@ pub struct Server {
     shutdown_timeout: Duration,
 }
 
-/// What the first start on an empty database made; the only time the token is known.
-#[derive(Clone)]
-pub struct Demo {
-    /// The company.
-    pub company: CompanyName,
-    /// Its user.
-    pub user: UserName,
-    /// The user's master token.
-    pub token: String,
-    /// A stream.
-    pub path: Path,
-}
-
 impl Server {
     /// Opens the database, listens, and serves.
     pub async fn start(config: &Config) -> Result<Self, Error> {
@@ -95,7 +83,7 @@ impl Server {
             false => Database::open(&config.database_url).await?,
         };
         let catalogue = Catalogue::open(&database, writer, Arc::clone(&metrics)).await?;
-        let demo = first_start(&catalogue).await?;
+        let demo = first_start::first_start(&catalogue).await?;
         catalogue.refresh().await?;
         let terms = Terms {
             ttl: config.session_ttl,
@@ -222,39 +210,6 @@ fn lock(database_url: &str) -> Result<File, Fault> {
             Err(Fault::Io(std::io::Error::other(text)))
         }
         Err(TryLockError::Error(error)) => Err(error.into()),
-    }
-}
-
-/// Makes company, user, token and stream on a fresh database. The token comes
-/// last, so a first start that was cut short is followed by another.
-async fn first_start(catalogue: &Catalogue) -> Result<Option<Demo>, Error> {
-    let company = CompanyName::parse("demo")?;
-    if !catalogue.is_fresh(&company).await? {
-        return Ok(None);
-    }
-    let user = UserName::parse("admin")?;
-    let path = Path::parse("/demo/hello")?;
-    let stream = NewStream {
-        path: path.clone(),
-        description: "Made at the first start".to_owned(),
-        capacity: DEFAULT_CAPACITY,
-        rules: Rules::default(),
-    };
-    already_there(catalogue.add_company(&company).await)?;
-    already_there(catalogue.add_stream(&stream, SYSTEM).await.map(|_| ()))?;
-    let token = catalogue.add_user(&company, &user).await?.secret;
-    Ok(Some(Demo {
-        company,
-        user,
-        token,
-        path,
-    }))
-}
-
-fn already_there(made: Result<(), Error>) -> Result<(), Error> {
-    match made {
-        Err(Error::Refusal(refusal)) if refusal.code.entry().status == 409 => Ok(()),
-        made => made,
     }
 }
 

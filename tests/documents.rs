@@ -47,7 +47,7 @@ fn every_route_is_in_the_readme() {
             } else {
                 "<id>"
             };
-            let route = route.replace("{id}", stream);
+            let route = route.replace("{id}", stream).replace("{event}", "<eventId>");
             assert!(README.contains(&route), "{route} is not in the README");
             routes += 1;
         }

@@ -51,7 +51,6 @@ impl Desk {
             streams: &streams,
             limits: &JustLimits::parse_from([&["test"], &NO_MEMORY[..]].concat()).limits,
             key_window: Duration::from_secs(60),
-            check: true,
         };
         let hub = Arc::new(Hub::new(1, Arc::clone(&metrics)));
         let (log, tasks) = Log::start(setup, hub, Arc::clone(&metrics)).await.expect("a log");

@@ -186,7 +186,9 @@ impl World {
             Happening::Adjust(capacity) => {
                 if capacity != plain.capacity {
                     plain.capacity = capacity;
-                    self.noted.insert(at);
+                    if plain.stored {
+                        self.noted.insert(at);
+                    }
                 }
                 let stream = self.stream(at);
                 self.ledger.adjust(&stream);

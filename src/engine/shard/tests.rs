@@ -7,6 +7,7 @@ use crate::domain::id::SYSTEM;
 use crate::domain::path::Path;
 use crate::domain::payload::Payload;
 use crate::domain::stream::{Rules, Stream};
+use crate::engine::filter::Filter;
 use crate::engine::ledger::{Ledger, Page, Reading};
 use proptest::prelude::*;
 use std::collections::HashMap;

@@ -5,6 +5,7 @@ use crate::domain::id::SYSTEM;
 use crate::domain::path::Path;
 use crate::domain::payload::Payload;
 use crate::domain::stream::Rules;
+use std::collections::HashSet;
 
 const KEY: RequestKey = RequestKey {
     key: [1; 16],
