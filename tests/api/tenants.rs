@@ -110,13 +110,16 @@ async fn no_route_tells_another_companys_stream_from_none() {
             404,
         ),
         (["POST", "/session", r#"{"paths":{"{path}":{"read":true}}}"#], 403),
-        (["PATCH", "/v5.0/acme/event/{id}", ""], 405),
+        (["PUT", "/v5.0/acme/event/{id}", ""], 405),
         (["GET", "/v5.0/acme/event/{id}", ""], 404),
+        (["GET", "/v5.0/acme/event/{id}?refs=1&limit=0", ""], 404),
+        (["GET", "/v5.0/acme/event/{id}?limit=x", ""], 400),
         (["GET", "/v5.0/acme/event?path={path}", ""], 404),
-        (["GET", "/v5.0/acme/event/{id}/e53b1d1600cf27b75148de0ac", ""], 404),
-        (["DELETE", "/v5.0/acme/event/{id}/e53b1d1600cf27b75148de0ac", ""], 404),
+        (["GET", "/v5.0/acme/event/{id}/e000000000000000000000000", ""], 404),
+        (["GET", "/v5.0/acme/event/{id}/x", ""], 404),
         (["DELETE", "/v5.0/acme/event/{id}", ""], 404),
         (["DELETE", "/v5.0/acme/event?path={path}", ""], 404),
+        (["DELETE", "/v5.0/acme/event/{id}/e000000000000000000000000", ""], 404),
     ];
     for names in &names {
         for (request, status) in requests {

@@ -76,6 +76,14 @@ fn what_makes_no_sense_is_refused_with_a_code() {
         (&["stream", "add", "/nowhere/door"], "company.unknown"),
         (&["stream", "add", "/acme/door"], "stream.exists"),
         (&["stream", "add", "/acme/a", "--capacity", "100001"], "limit.capacity"),
+        (&["stream", "add", "/acme/a", "--filter", "n >"], "filter.malformed"),
+        (&["stream", "set", "/acme/door"], "body.malformed"),
+        (
+            &["stream", "set", "/acme/door", "--capacity", "100001"],
+            "limit.capacity",
+        ),
+        (&["stream", "set", "/acme/nowhere", "--capacity", "1"], "stream.unknown"),
+        (&["stream", "set", "acme/door", "--capacity", "1"], "path.malformed"),
         (&["stream", "list", "nowhere"], "company.unknown"),
     ];
     for (arguments, code) in refusals {
@@ -96,6 +104,11 @@ fn what_is_not_understood_ends_with_status_2() {
         (&["user", "add", "acme"], "<NAME>"),
         (&["company", "add", "acme", "--bogus"], "--bogus"),
         (&["stream", "add", "/acme/a", "--capacity", "many"], "--capacity"),
+        (&["stream", "add", "/acme/a", "--ack", "safe"], "--ack"),
+        (&["stream", "add", "/acme/a", "--max-age", "0s"], "--max-age"),
+        (&["stream", "add", "/acme/a", "--max-age", "1500ms"], "--max-age"),
+        (&["stream", "add", "/acme/a", "--max-bytes", "0"], "--max-bytes"),
+        (&["stream", "set"], "<PATH>"),
         (
             &["token", "add", "acme", "--read", "/acme/**", "--expires", "soon"],
             "--expires",
@@ -156,6 +169,37 @@ fn a_stream_is_added_with_what_it_was_asked_for() {
         .find(|line| line.contains("/acme/door/1"))
         .expect("it is listed");
     assert!(line.contains(id) && line.contains("capacity 7"), "{line}");
+}
+
+#[test]
+fn a_streams_rules_are_set_and_taken_away() {
+    let shell = Shell::new();
+    shell.run(&["company", "add", "acme"]).done();
+    let add = ["stream", "add", "/acme/door", "--ack", "written", "--filter", "n > 1"];
+    let rest = ["--max-age", "30d", "--max-bytes", "10000000"];
+    let door = shell.json(&[&add[..], &rest].concat());
+    let rules = |stream: &serde_json::Value| {
+        ["capacity", "ack", "filter", "maxAge", "maxBytes"].map(|name| stream[name].clone())
+    };
+    let expected = [
+        json!(1_000),
+        json!("written"),
+        json!("n > 1"),
+        json!(2_592_000),
+        json!(10_000_000),
+    ];
+    assert_eq!(rules(&door), expected);
+    assert_eq!(shell.json(&["stream", "list", "acme"]), json!([door]));
+    let said = shell.run(&["stream", "set", "/acme/door", "--capacity", "7"]).done();
+    assert!(said.contains("capacity 7") && said.contains("maxAge 2592000"), "{said}");
+    let none = ["--max-age", "none", "--max-bytes", "none", "--filter", "none"];
+    let set = shell.json(&[&["stream", "set", "/acme/door", "--description", "The door"][..], &none].concat());
+    assert_eq!(set["description"], "The door");
+    let expected = [json!(7), json!("written"), json!(null), json!(null), json!(null)];
+    assert_eq!(rules(&set), expected);
+    let set = shell.json(&["stream", "set", "/acme/door", "--ack", "durable"]);
+    assert!(set.get("ack").is_none(), "{set}");
+    assert_eq!(shell.json(&["stream", "list", "acme"]), json!([set]));
 }
 
 #[test]
