@@ -198,7 +198,13 @@ impl Log {
 
     /// A stream's capacity or bounds are what the catalogue says from now on.
     pub fn adjust(&self, stream: &Stream) {
-        self.shared.book.lock().ledger.adjust(stream);
+        let is_for_disk = self.shared.book.lock().ledger.adjust(stream);
+        if is_for_disk {
+            // What was let go of stays gone, whatever the capacity is later. Nobody waits for it.
+            let (answer, _) = oneshot::channel();
+            self.shared.orders.lock().push_back((Order::Settle(stream.id), answer));
+            self.shared.bell.notify_one();
+        }
         let mut bounded = self.shared.bounded.lock();
         bounded.retain(|bound| bound.stream != stream.id);
         bounded.extend(Bound::of(stream));

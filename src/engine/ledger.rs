@@ -89,18 +89,21 @@ impl Ledger {
         self.view(&stream.id).expect("it was opened")
     }
 
-    /// A stream that is known keeps from now on what the catalogue says.
-    pub fn adjust(&mut self, stream: &Stream) {
+    /// A stream that is known keeps from now on what the catalogue says; returns whether the disk
+    /// is to know what it let go of by that.
+    pub fn adjust(&mut self, stream: &Stream) -> bool {
         let Some(tail) = self.streams.get_mut(&stream.id) else {
-            return;
+            return false;
         };
         let is_news = tail.capacity != stream.capacity;
         tail.capacity = stream.capacity;
         self.let_go(&stream.id);
         // Who has never been on the disk is put there as loose, by what is shown first.
-        if is_news && !self.is_unstored(&stream.id) {
+        let is_for_disk = is_news && !self.is_unstored(&stream.id);
+        if is_for_disk {
             self.note_unsettled(&stream.id);
         }
+        is_for_disk
     }
 
     fn tail(&mut self, stream: &Stream) -> &mut Tail {

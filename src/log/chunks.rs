@@ -21,6 +21,8 @@ use tokio::sync::Semaphore;
 
 /// Bytes of decoded chunks that are kept for the next reader.
 const CACHE_BYTES: usize = 16_777_216;
+/// Bytes of events after which a page is long enough.
+const PAGE_BYTES: usize = 262_144;
 /// Chunks looked for at once.
 const CHUNKS: i64 = 32;
 /// Pages read at once; who waits may find what it wants in the cache.
@@ -67,7 +69,7 @@ impl Chunks {
         }
     }
 
-    /// At most `most` events of a range, the oldest of it.
+    /// At most `most` events of a range, the oldest of it; fewer if they are large.
     pub async fn first(&self, range: &Range, most: usize) -> Result<Vec<Arc<Event>>, Fault> {
         let _turn = self.turns.acquire().await;
         let mut events: Vec<Arc<Event>> = Vec::new();
@@ -100,7 +102,8 @@ impl Chunks {
                 .iter()
                 .filter(|event| event.offset >= range.from && event.offset <= range.to);
             events.extend(wanted.take(most - events.len()).cloned());
-            if events.len() == most {
+            let bytes: usize = events.iter().map(|event| event.draft.elems.as_str().len()).sum();
+            if events.len() == most || bytes >= PAGE_BYTES {
                 break;
             }
         }

@@ -150,6 +150,7 @@ async fn load(connection: &mut SqliteConnection, setup: &Setup<'_>) -> Result<Lo
     loaded.receipts(connection).await?;
     loaded.journal(connection, &streams).await?;
     for stream in setup.streams {
+        // What it lets go of now is settled when the next pass comes by.
         loaded.ledger.adjust(stream);
     }
     Ok(loaded)

@@ -56,6 +56,8 @@ pub enum Order {
     Clear(StreamId),
     /// Delete one.
     Remove(StreamId, Offset),
+    /// Have the disk know where a stream begins now.
+    Settle(StreamId),
 }
 
 impl Settling {
@@ -158,6 +160,7 @@ impl Settling {
     pub async fn obey(&mut self, store: &mut Store, shared: &Shared, order: &Order) -> Result<bool, Fault> {
         match order {
             Order::Clear(stream) => clear(store, shared, stream).await,
+            Order::Settle(stream) => settle_now(store, shared, stream).await.map(|()| true),
             Order::Remove(stream, offset) => {
                 while shared.is_unsettled(stream, *offset) {
                     settle_now(store, shared, stream).await?;

@@ -303,6 +303,9 @@ impl World {
         self.ledger.weaken(&id, self.now_ms);
         plain.loosened_ms = self.now_ms;
         plain.loose |= !plain.stored && plain.capacity > 0;
+        if plain.stored {
+            self.noted.insert(at);
+        }
     }
 
     fn firm_up(&mut self) {
