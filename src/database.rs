@@ -115,7 +115,11 @@ impl Database {
     }
 
     fn pool(&self, size: u32) -> SqlitePoolOptions {
-        SqlitePoolOptions::new().max_connections(size)
+        // When a statement fails, SQLite may end its transaction by itself. The driver goes on believing
+        // in it and begins no other; such a connection is good for nothing any more.
+        SqlitePoolOptions::new()
+            .max_connections(size)
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
     }
 }
 
@@ -183,4 +187,31 @@ fn is_race(error: &sqlx::migrate::MigrateError) -> bool {
 fn unusable(url: &str, error: &dyn std::error::Error) -> Fault {
     let text = format!("the database {url} cannot be opened: {error}; STREAMGATE_DATABASE_URL names another");
     Fault::Io(std::io::Error::other(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pool_gives_out_no_connection_whose_transaction_ended_by_itself() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite:{}", folder.path().join("test.db").display());
+        let (_database, pool) = Database::open(&url).await.expect("it opens");
+        sqlx::query("pragma max_page_count = 1")
+            .execute(&pool)
+            .await
+            .expect("it is set");
+        let write = "insert into setting (name, value) values ('x', zeroblob(1000000))";
+        let mut transaction = pool.begin_with("begin immediate").await.expect("it begins");
+        let failed = sqlx::query(write).execute(&mut *transaction).await;
+        assert!(failed.is_err(), "it is full");
+        drop(transaction);
+        let mut transaction = pool.begin_with("begin immediate").await.expect("it begins again");
+        sqlx::query(write)
+            .execute(&mut *transaction)
+            .await
+            .expect("there is room again");
+        transaction.commit().await.expect("it is written");
+    }
 }

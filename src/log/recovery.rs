@@ -73,7 +73,7 @@ struct Loaded {
 impl Log {
     /// Reads what there is and starts the writer. Fails with what to do if the file is damaged.
     pub async fn start(setup: Setup<'_>, hub: Arc<Hub>, metrics: Arc<Metrics>) -> Result<(Self, Tasks), Fault> {
-        let mut store = Store::new(setup.database.connect().await?);
+        let mut store = Store::open(setup.database).await?;
         let loaded = load(store.connection(), &setup).await?;
         let generation = setting(store.connection(), "log_generation").await?;
         let is_trusted = is_trusted(&setup.lock, generation, loaded.newest_row);

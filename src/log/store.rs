@@ -3,13 +3,14 @@
 //! Owned by the one writer. Knows no order and no stream's state. Invariant: each call is one
 //! transaction, done as a whole or not at all; what it synced stays.
 
+use crate::database::Database;
 use crate::domain::error::Fault;
 use crate::domain::id::StreamId;
 use crate::domain::position::{Epoch, Offset};
 use crate::engine::keys::Digest;
 use crate::engine::record::Place;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{Connection, QueryBuilder, Row, Sqlite};
+use sqlx::{QueryBuilder, Row, Sqlite};
 
 /// Rows of one statement, so that its parameters stay far below SQLite's bound.
 const ROWS: usize = 256;
@@ -52,10 +53,10 @@ pub struct Settlement {
 }
 
 impl Store {
-    /// On a connection that syncs.
-    pub fn new(connection: SqliteConnection) -> Self {
-        let syncs = true;
-        Self { connection, syncs }
+    /// On a connection of its own, which syncs.
+    pub async fn open(database: &Database) -> Result<Self, Fault> {
+        let (connection, syncs) = (database.connect().await?, true);
+        Ok(Self { connection, syncs })
     }
 
     /// Appends a row to the journal; synced, or in the operating system's hands only.
@@ -106,21 +107,41 @@ impl Store {
 
     /// Writes a step of settling.
     pub async fn settle(&mut self, settlement: &Settlement) -> Result<(), sqlx::Error> {
+        self.begin().await?;
+        let done = write_settlement(&mut self.connection, settlement).await;
+        self.end(done).await
+    }
+
+    /// A transaction that is synced at its end.
+    ///
+    /// Not the driver's own: when a statement fails, SQLite may end the transaction by itself. The
+    /// driver would go on believing in it, and begin no other.
+    async fn begin(&mut self) -> Result<(), sqlx::Error> {
         self.set_sync(true).await?;
-        let mut transaction = self.connection.begin_with("begin immediate").await?;
-        put_chunks(&mut transaction, &settlement.chunks).await?;
-        put_places(&mut transaction, &settlement.places).await?;
-        drop_chunks(&mut transaction, &settlement.places).await?;
-        put_hashes(&mut transaction, settlement).await?;
-        put_receipts(&mut transaction, settlement).await?;
-        if let Some(to) = settlement.journal_to {
-            sqlx::query("delete from journal where journal_id <= $1")
-                .bind(to)
-                .execute(&mut *transaction)
-                .await?;
-            put_setting(&mut transaction, "log_journal", to).await?;
+        let begun = sqlx::query("begin immediate").execute(&mut self.connection).await;
+        if begun.is_err() {
+            self.roll_back().await;
         }
-        transaction.commit().await
+        begun.map(|_| ())
+    }
+
+    async fn end<T>(&mut self, done: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        let ended = match done {
+            Ok(done) => {
+                let committed = sqlx::query("commit").execute(&mut self.connection).await;
+                committed.map(|_| done)
+            }
+            Err(error) => Err(error),
+        };
+        if ended.is_err() {
+            self.roll_back().await;
+        }
+        ended
+    }
+
+    async fn roll_back(&mut self) {
+        // If SQLite has done it already, this fails, and all is well.
+        let _ = sqlx::query("rollback").execute(&mut self.connection).await;
     }
 
     /// Replaces a chunk by what is left of it after an event was deleted.
@@ -128,48 +149,18 @@ impl Store {
         &mut self,
         chunk_id: i64,
         rest: Option<&ChunkRow>,
-        (stream, offset): (&StreamId, Offset),
+        place: (&StreamId, Offset),
     ) -> Result<(), sqlx::Error> {
-        self.set_sync(true).await?;
-        let mut transaction = self.connection.begin_with("begin immediate").await?;
-        sqlx::query("delete from chunk where chunk_id = $1")
-            .bind(chunk_id)
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query("delete from event_hash where stream_id = $1 and at_offset = $2")
-            .bind(&stream.bytes()[..])
-            .bind(offset.0 as i64)
-            .execute(&mut *transaction)
-            .await?;
-        put_chunks(&mut transaction, rest.map_or(&[][..], std::slice::from_ref)).await?;
-        transaction.commit().await
+        self.begin().await?;
+        let done = write_rest(&mut self.connection, chunk_id, rest, place).await;
+        self.end(done).await
     }
 
     /// Deletes some chunks of a stream that is no more; returns whether there may be others.
     pub async fn purge(&mut self, stream: &StreamId) -> Result<bool, sqlx::Error> {
-        self.set_sync(true).await?;
-        let mut transaction = self.connection.begin_with("begin immediate").await?;
-        let chunks = sqlx::query(
-            "delete from chunk where chunk_id in (select chunk_id from chunk where stream_id = $1 limit $2)",
-        )
-        .bind(&stream.bytes()[..])
-        .bind(ROWS as i64)
-        .execute(&mut *transaction)
-        .await?
-        .rows_affected();
-        if chunks == 0 {
-            for table in [
-                "delete from event_hash where stream_id = $1",
-                "delete from position where stream_id = $1",
-            ] {
-                sqlx::query(table)
-                    .bind(&stream.bytes()[..])
-                    .execute(&mut *transaction)
-                    .await?;
-            }
-        }
-        transaction.commit().await?;
-        Ok(chunks > 0)
+        self.begin().await?;
+        let done = delete_some(&mut self.connection, stream).await;
+        self.end(done).await
     }
 
     /// Writes to the disk and takes it back, to see whether that works again. What an earlier sync
@@ -182,15 +173,9 @@ impl Store {
         if row.try_get::<i64, _>(0)? != 0 {
             return Err(sqlx::Error::Io(std::io::Error::other("the checkpoint was held up")));
         }
-        let mut transaction = self.connection.begin_with("begin immediate").await?;
-        sqlx::query("insert into journal (journal_id, body) values (-1, zeroblob(65536))")
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query("delete from journal where journal_id = -1")
-            .execute(&mut *transaction)
-            .await?;
-        put_setting(&mut transaction, "log_probe", 1).await?;
-        transaction.commit().await
+        self.begin().await?;
+        let done = write_and_take_back(&mut self.connection).await;
+        self.end(done).await
     }
 
     /// Brings everything into the database file itself.
@@ -206,6 +191,72 @@ impl Store {
     pub fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.connection
     }
+}
+
+async fn write_settlement(connection: &mut SqliteConnection, settlement: &Settlement) -> Result<(), sqlx::Error> {
+    put_chunks(connection, &settlement.chunks).await?;
+    put_places(connection, &settlement.places).await?;
+    drop_chunks(connection, &settlement.places).await?;
+    put_hashes(connection, settlement).await?;
+    put_receipts(connection, settlement).await?;
+    if let Some(to) = settlement.journal_to {
+        sqlx::query("delete from journal where journal_id <= $1")
+            .bind(to)
+            .execute(&mut *connection)
+            .await?;
+        put_setting(connection, "log_journal", to).await?;
+    }
+    Ok(())
+}
+
+async fn write_rest(
+    connection: &mut SqliteConnection,
+    chunk_id: i64,
+    rest: Option<&ChunkRow>,
+    (stream, offset): (&StreamId, Offset),
+) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from chunk where chunk_id = $1")
+        .bind(chunk_id)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("delete from event_hash where stream_id = $1 and at_offset = $2")
+        .bind(&stream.bytes()[..])
+        .bind(offset.0 as i64)
+        .execute(&mut *connection)
+        .await?;
+    put_chunks(connection, rest.map_or(&[][..], std::slice::from_ref)).await
+}
+
+async fn delete_some(connection: &mut SqliteConnection, stream: &StreamId) -> Result<bool, sqlx::Error> {
+    let chunks =
+        sqlx::query("delete from chunk where chunk_id in (select chunk_id from chunk where stream_id = $1 limit $2)")
+            .bind(&stream.bytes()[..])
+            .bind(ROWS as i64)
+            .execute(&mut *connection)
+            .await?
+            .rows_affected();
+    if chunks == 0 {
+        for table in [
+            "delete from event_hash where stream_id = $1",
+            "delete from position where stream_id = $1",
+        ] {
+            sqlx::query(table)
+                .bind(&stream.bytes()[..])
+                .execute(&mut *connection)
+                .await?;
+        }
+    }
+    Ok(chunks > 0)
+}
+
+async fn write_and_take_back(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("insert into journal (journal_id, body) values (-1, zeroblob(65536))")
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("delete from journal where journal_id = -1")
+        .execute(&mut *connection)
+        .await?;
+    put_setting(connection, "log_probe", 1).await
 }
 
 /// Writes chunks that are numbered from `id` on.
@@ -331,4 +382,38 @@ pub fn exact<const N: usize>(row: &SqliteRow, column: &'static str) -> Result<[u
         what: column,
         why: format!("{} bytes instead of {N}", bytes.len()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::error::Code;
+    use sqlx::AssertSqlSafe;
+
+    fn settlement(bytes: usize) -> Settlement {
+        Settlement {
+            receipts: vec![([1; 16], 1, vec![0; bytes])],
+            ..Settlement::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_was_full_in_the_middle_of_a_transaction_is_written_to_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite:{}", folder.path().join("test.db").display());
+        let (database, _pool) = Database::open(&url).await.expect("it opens");
+        let mut store = Store::open(&database).await.expect("it opens");
+        let allow = async |store: &mut Store, pages: &str| {
+            let pragma = format!("pragma max_page_count = {pages}");
+            let set = sqlx::query(AssertSqlSafe(pragma)).execute(&mut store.connection).await;
+            set.expect("it is set");
+        };
+        allow(&mut store, "1").await;
+        let failed = store.settle(&settlement(1_000_000)).await;
+        assert_eq!(Fault::from(failed.expect_err("it is full")).log_code(), Code::LogFull);
+        assert!(store.probe().await.is_err(), "it is full");
+        allow(&mut store, "1000000").await;
+        store.probe().await.expect("there is room again");
+        store.settle(&settlement(1_000_000)).await.expect("there is room again");
+    }
 }

@@ -245,9 +245,14 @@ impl Writer {
         let gate = self.checkpoint.gate().await;
         let done = self.settling.let_go_of_old(&mut self.store, &self.shared).await;
         drop(gate);
-        if let Err(fault) = done {
-            tracing::error!("{fault}");
-            self.shared.metrics.faults.inc();
+        match done {
+            Ok(()) => {}
+            // A sync that failed here may have been that of what others were to be answered about.
+            Err(fault @ Fault::Database(_)) => self.shared.begin_failing(fault.log_code(), &fault),
+            Err(fault) => {
+                tracing::error!("{fault}");
+                self.shared.metrics.faults.inc();
+            }
         }
     }
 
