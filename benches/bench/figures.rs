@@ -1,0 +1,36 @@
+//! Durations, counted exactly: all are kept, sorted once, and asked for by rank.
+
+use std::time::Duration;
+
+/// Durations of one kind.
+#[derive(Debug, Default)]
+pub struct Durations(Vec<Duration>);
+
+impl Durations {
+    /// Sorts them.
+    pub fn new(mut all: Vec<Duration>) -> Self {
+        all.sort_unstable();
+        Self(all)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// In milliseconds, what `per_mille` thousandths of them do not exceed; 0 if there are none.
+    pub fn ms(&self, per_mille: usize) -> f64 {
+        let rank = (self.0.len() * per_mille).div_ceil(1_000).max(1);
+        self.0.get(rank - 1).map_or(0.0, |held| held.as_secs_f64() * 1_000.0)
+    }
+}
+
+/// How many a second.
+pub fn rate(count: u64, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64().max(f64::MIN_POSITIVE)
+}
+
+/// Bytes in MiB.
+pub fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
