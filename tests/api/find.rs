@@ -76,7 +76,7 @@ async fn pages_have_every_event_once_in_chunks_and_after_a_restart() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_go_over_from_memory_to_chunks() {
-    let (stage, door) = stage_of(&["--max-log-bytes", "65536"], 300).await;
+    let (stage, door) = stage_of(&["--max-log-bytes", "49152"], 300).await;
     let in_memory = || async { stage.metric("log_events").await };
     stage
         .until("a part is dropped", || async { in_memory().await < 200 })
