@@ -2,8 +2,8 @@
 
 use crate::cli::torture::arena::Arena;
 use crate::cli::torture::link::{Heard, Link, Socket};
-use crate::cli::torture::oracle::Given;
 use crate::cli::torture::oracle::view::View;
+use crate::cli::torture::oracle::{Given, Stored};
 use crate::cli::torture::wire::{self, Incoming, Since};
 use actix_web::http::Method;
 use std::rc::Rc;
@@ -62,9 +62,11 @@ async fn read(arena: &Rc<Arena>, stream: usize, head: u64) -> Option<()> {
         }
     }
     socket.close().await;
-    arena
-        .oracle
-        .borrow_mut()
-        .scanned(stream, generation, u64::MAX, bookmark, &stored);
+    let stored = Stored {
+        events: &stored,
+        limit: u64::MAX,
+        head_after: head,
+    };
+    arena.oracle.borrow_mut().scanned(stream, generation, bookmark, &stored);
     Some(())
 }

@@ -45,6 +45,26 @@ pub struct Given {
     pub print: u64,
 }
 
+/// What a stream was found to have.
+///
+/// Events may have been published while it was looked through, from the newest backwards. What had
+/// to make room for them may not have been there any more when its turn came.
+#[derive(Clone, Copy)]
+pub struct Stored<'a> {
+    /// The newest ones by offset.
+    pub events: &'a [Given],
+    /// So many at most.
+    pub limit: u64,
+    /// The newest offset after that.
+    pub head_after: u64,
+}
+
+impl Stored<'_> {
+    fn head(&self) -> u64 {
+        self.events.last().map_or(0, |given| given.offset)
+    }
+}
+
 /// A content in eight bytes.
 pub fn print(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -166,15 +186,15 @@ impl Oracle {
         Bookmark(self.records[stream].promise_count())
     }
 
-    /// The newest events of a stream by offset, at most `limit`, as they are stored.
-    pub fn scanned(&mut self, stream: usize, generation: u32, limit: u64, bookmark: Bookmark, stored: &[Given]) {
+    /// What a scan found, in the order of offsets.
+    pub fn scanned(&mut self, stream: usize, generation: u32, bookmark: Bookmark, stored: &Stored<'_>) {
         self.tally.scans += 1;
-        let altered = stored.iter().filter(|given| self.is_altered(**given)).count();
+        let altered = stored.events.iter().filter(|given| self.is_altered(**given)).count();
         self.tally.altered += altered as u64;
         let record = &mut self.records[stream];
-        record.check_shape(limit, stored, &mut self.tally);
-        record.check_promises(self.last_cut, limit, stored, bookmark, &mut self.tally);
-        record.place_stored(generation, stored, &mut self.tally);
+        record.check_shape(stored, &mut self.tally);
+        record.check_promises(self.last_cut, stored, bookmark, &mut self.tally);
+        record.place_stored(generation, stored.events, &mut self.tally);
     }
 
     /// At the end: the places that publishers were told, against what readers saw there.

@@ -10,7 +10,7 @@ use crate::cli::torture::child::Child;
 use crate::cli::torture::disk::{self, Survival};
 use crate::cli::torture::faults::Fault;
 use crate::cli::torture::link::Link;
-use crate::cli::torture::oracle::{Acked, Level, Mark, print};
+use crate::cli::torture::oracle::{Acked, Given, Level, Mark, Stored, print};
 use crate::cli::torture::publisher::PUBLISHERS;
 use crate::cli::torture::shim::{Ailment, Control, Counts};
 use crate::cli::torture::wire::{self, Answer};
@@ -296,16 +296,26 @@ impl Ordeal {
         for (number, stream) in self.arena.streams.iter().enumerate() {
             let generation = self.arena.generation();
             let bookmark = self.arena.oracle.borrow().bookmark(number);
-            let address = wire::scan_address(&self.arena.account.company, &stream.id, SCAN);
-            let reply = self.link.get(&address).await;
-            let Some(stored) = reply.and_then(|reply| wire::parse_found(reply.status, &reply.body)) else {
+            let found = (self.newest(&stream.id, SCAN).await, self.newest(&stream.id, 1).await);
+            let (Some(events), Some(newest)) = found else {
                 self.arena.count(|figures| figures.unscanned += 1);
                 continue;
             };
-            heads[number] = stored.last().map_or(0, |given| given.offset);
+            heads[number] = newest.last().map_or(0, |given| given.offset);
+            let stored = Stored {
+                events: &events,
+                limit: SCAN,
+                head_after: heads[number],
+            };
             let mut oracle = self.arena.oracle.borrow_mut();
-            oracle.scanned(number, generation, SCAN, bookmark, &stored);
+            oracle.scanned(number, generation, bookmark, &stored);
         }
         heads
+    }
+
+    async fn newest(&self, stream: &str, limit: u64) -> Option<Vec<Given>> {
+        let address = wire::scan_address(&self.arena.account.company, stream, limit);
+        let reply = self.link.get(&address).await?;
+        wire::parse_found(reply.status, &reply.body)
     }
 }

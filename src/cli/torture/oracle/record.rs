@@ -3,7 +3,7 @@
 //! Knows nothing of other streams. Invariant: a contradiction is counted once, for each place or
 //! event that it is about.
 
-use super::{Acked, Bookmark, Epoch, Given, Level, Mark, Tally};
+use super::{Acked, Bookmark, Epoch, Given, Level, Mark, Stored, Tally};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A promise with a place.
@@ -40,6 +40,14 @@ pub struct Record {
     places: HashMap<Mark, (Epoch, u64)>,
     disputed: HashSet<(Epoch, u64)>,
     doubled: HashSet<Mark>,
+}
+
+impl Promise {
+    fn told(&self, name: &str, there: Option<&Mark>) -> String {
+        let (level, generation) = (self.level, self.generation);
+        let (mark, offset) = (self.mark, self.offset);
+        format!("{mark:?}, acknowledged as {level:?} in life {generation}, is not at {offset} of {name}: {there:?}")
+    }
 }
 
 impl Record {
@@ -135,38 +143,38 @@ impl Record {
     }
 
     /// Rising by one, as many as there have to be, none twice.
-    pub fn check_shape(&mut self, limit: u64, stored: &[Given], tally: &mut Tally) {
-        for pair in stored.windows(2) {
+    pub fn check_shape(&mut self, stored: &Stored<'_>, tally: &mut Tally) {
+        for pair in stored.events.windows(2) {
             match pair[1].offset.checked_sub(pair[0].offset) {
                 Some(1) => {}
                 Some(step @ 2..) => tally.stored_holes += step - 1,
                 _ => tally.swapped += 1,
             }
         }
-        let head = stored.last().map_or(0, |given| given.offset);
-        let wanted = limit.min(self.nature.capacity).min(head);
-        tally.stored_short += wanted.saturating_sub(stored.len() as u64);
-        let mut marks = HashSet::with_capacity(stored.len());
-        for given in stored {
+        let kept = stored.head().saturating_sub(self.gone(stored)).min(stored.limit);
+        tally.stored_short += kept.saturating_sub(stored.events.len() as u64);
+        let mut marks = HashSet::with_capacity(stored.events.len());
+        for given in stored.events {
             if !marks.insert(given.mark) {
                 tally.duplicated += u64::from(self.doubled.insert(given.mark));
             }
         }
     }
 
-    pub fn check_promises(
-        &mut self,
-        last_cut: Option<u32>,
-        limit: u64,
-        stored: &[Given],
-        until: Bookmark,
-        tally: &mut Tally,
-    ) {
-        let marks: HashMap<u64, Mark> = stored.iter().map(|given| (given.offset, given.mark)).collect();
-        let head = stored.last().map_or(0, |given| given.offset);
-        let lowest = stored.first().map_or(u64::MAX, |given| given.offset);
-        let is_whole = (stored.len() as u64) < limit;
-        let kept_after = head.saturating_sub(self.nature.capacity);
+    /// The newest offset that may have had to make room.
+    fn gone(&self, stored: &Stored<'_>) -> u64 {
+        stored
+            .head_after
+            .max(stored.head())
+            .saturating_sub(self.nature.capacity)
+    }
+
+    /// Whatever was acknowledged has to be where it was said to be.
+    pub fn check_promises(&mut self, last_cut: Option<u32>, stored: &Stored<'_>, until: Bookmark, tally: &mut Tally) {
+        let marks: HashMap<u64, Mark> = stored.events.iter().map(|given| (given.offset, given.mark)).collect();
+        let lowest = stored.events.first().map_or(u64::MAX, |given| given.offset);
+        let is_whole = (stored.events.len() as u64) < stored.limit;
+        let (name, gone) = (self.nature.name, self.gone(stored));
         for promise in self
             .promises
             .iter_mut()
@@ -178,16 +186,12 @@ impl Record {
                 Level::Written => last_cut.is_none_or(|cut| promise.generation > cut),
                 Level::Accepted => false,
             };
-            let is_due = promise.offset > kept_after && (is_whole || promise.offset >= lowest);
+            let is_due = promise.offset > gone && (is_whole || promise.offset >= lowest);
             if !holds || !is_due || marks.get(&promise.offset) == Some(&promise.mark) {
                 continue;
             }
             promise.is_broken = true;
-            tally.note(|| {
-                let there = marks.get(&promise.offset);
-                let (name, level, generation) = (self.nature.name, promise.level, promise.generation);
-                format!("{name}, acknowledged as {level:?} in life {generation}: {:?} at {}, there is {there:?}, head {head}", promise.mark, promise.offset)
-            });
+            tally.note(|| promise.told(name, marks.get(&promise.offset)));
             match promise.level {
                 Level::Durable => tally.lost_durable += 1,
                 Level::Written | Level::Accepted => tally.lost_written += 1,
@@ -195,6 +199,7 @@ impl Record {
         }
     }
 
+    /// At the end: places that publishers were told, against what was seen there.
     pub fn settle(&mut self, tally: &mut Tally) {
         for promise in std::mem::take(&mut self.promises) {
             match self.epochs_of(&promise)[..] {

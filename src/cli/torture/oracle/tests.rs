@@ -1,7 +1,7 @@
 //! Wrong histories, and that each is found, with the right count.
 
 use super::view::{Finding, Gap};
-use super::{Acked, Given, Level, Mark, Nature, Oracle};
+use super::{Acked, Given, Level, Mark, Nature, Oracle, Stored};
 
 fn mark(number: u32) -> Mark {
     Mark { publisher: 3, number }
@@ -42,9 +42,19 @@ fn ack(oracle: &mut Oracle, offset: u64, level: Level, generation: u32) {
     oracle.acked(0, ack, Some(level));
 }
 
-fn scan(oracle: &mut Oracle, generation: u32, limit: u64, stored: &[Given]) {
+fn scan(oracle: &mut Oracle, generation: u32, limit: u64, events: &[Given]) {
     let bookmark = oracle.bookmark(0);
-    oracle.scanned(0, generation, limit, bookmark, stored);
+    oracle.scanned(0, generation, bookmark, &still(limit, events));
+}
+
+/// Found while nothing was published.
+fn still(limit: u64, events: &[Given]) -> Stored<'_> {
+    let head_after = events.last().map_or(0, |given| given.offset);
+    Stored {
+        events,
+        limit,
+        head_after,
+    }
 }
 
 fn right(offsets: std::ops::RangeInclusive<u64>) -> Vec<Given> {
@@ -116,7 +126,7 @@ fn what_is_acknowledged_after_the_question_need_not_be_in_the_answer() {
     ack(&mut oracle, 1, Level::Durable, 1);
     let bookmark = oracle.bookmark(0);
     ack(&mut oracle, 2, Level::Durable, 1);
-    oracle.scanned(0, 1, 100, bookmark, &right(1..=1));
+    oracle.scanned(0, 1, bookmark, &still(100, &right(1..=1)));
     assert_eq!(wrong(&oracle), []);
 }
 
@@ -130,6 +140,23 @@ fn retention_is_no_loss_and_loss_is_no_retention() {
     assert_eq!(wrong(&oracle), []);
     scan(&mut oracle, 1, 100, &right(5..=6));
     assert_eq!(wrong(&oracle), [("lost durable", 1), ("short", 1)]);
+}
+
+#[test]
+fn what_makes_room_during_a_scan_is_not_lost() {
+    for (head_after, expected) in [(7, vec![]), (6, vec![("lost durable", 1), ("short", 1)])] {
+        let mut oracle = oracle(3);
+        for offset in 1..=6 {
+            ack(&mut oracle, offset, Level::Durable, 1);
+        }
+        let (bookmark, events) = (oracle.bookmark(0), right(5..=6));
+        let stored = Stored {
+            head_after,
+            ..still(100, &events)
+        };
+        oracle.scanned(0, 1, bookmark, &stored);
+        assert_eq!(wrong(&oracle), expected, "{head_after}");
+    }
 }
 
 #[test]
