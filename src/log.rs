@@ -7,6 +7,7 @@
 
 mod batch;
 mod book;
+mod cache;
 mod checkpoint;
 mod chunks;
 mod mark;
@@ -116,9 +117,17 @@ impl Log {
 
     /// A page of a stream after a cursor, if it is in memory.
     pub fn read_recent(&self, stream: &StreamId, after: Offset) -> Option<Page> {
-        match self.shared.book.lock().ledger.after(stream, after, PAGE_EVENTS) {
+        let (reading, head) = {
+            let book = self.shared.book.lock();
+            (book.ledger.after(stream, after, PAGE_EVENTS), book.ledger.head(stream))
+        };
+        match reading {
             Reading::Here(page) => Some(page),
-            Reading::Stored { .. } => None,
+            Reading::Stored { from, to } => {
+                let events = self.shared.chunks.cached(stream, from, to, PAGE_EVENTS)?;
+                let keeps = true;
+                Some(Page { events, head, keeps })
+            }
         }
     }
 

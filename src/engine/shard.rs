@@ -44,6 +44,7 @@ pub struct Shard<P> {
     dirty: Vec<ConnectionKey>,
     /// Connections with a subscription that wants a page of the log, each once.
     reads: VecDeque<ConnectionKey>,
+    open_reads: usize,
     /// Connections that wanted an end rather than to be slow.
     too_slow: Vec<ConnectionKey>,
     outbox_limit: usize,
@@ -59,6 +60,7 @@ impl<P> Shard<P> {
             index: Index::default(),
             dirty: Vec::new(),
             reads: VecDeque::new(),
+            open_reads: 0,
             too_slow: Vec::new(),
             outbox_limit,
             counts: Counts::default(),

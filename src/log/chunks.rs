@@ -11,8 +11,8 @@ use crate::domain::id::{EventId, Stem, StreamId};
 use crate::domain::path::Path;
 use crate::domain::position::Offset;
 use crate::engine::record::{Chunk, Stored};
+use crate::log::cache::{Cache, Events};
 use crate::metrics::Metrics;
-use lru::LruCache;
 use parking_lot::Mutex;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqlitePool};
@@ -21,15 +21,8 @@ use tokio::sync::Semaphore;
 
 /// Bytes of decoded chunks that are kept for the next reader.
 const CACHE_BYTES: usize = 16_777_216;
-/// Bytes of events after which a page is long enough.
-const PAGE_BYTES: usize = 262_144;
-/// Chunks looked for at once.
-const CHUNKS: i64 = 32;
 /// Pages read at once; who waits may find what it wants in the cache.
 const READS: usize = 2;
-
-/// The events of one chunk.
-type Events = Arc<[Arc<Event>]>;
 
 /// Whose events are read, and which.
 #[derive(Clone)]
@@ -52,62 +45,76 @@ pub struct Chunks {
     metrics: Arc<Metrics>,
 }
 
-struct Cache {
-    chunks: LruCache<i64, Events>,
-    bytes: usize,
-}
-
 impl Chunks {
     /// Reads through these connections.
     pub fn new(readers: SqlitePool, metrics: Arc<Metrics>) -> Self {
-        let chunks = LruCache::unbounded();
         Self {
             readers,
             turns: Semaphore::new(READS),
-            cache: Mutex::new(Cache { chunks, bytes: 0 }),
+            cache: Mutex::new(Cache::new(CACHE_BYTES)),
             metrics,
         }
     }
 
-    /// At most `most` events of a range, the oldest of it; fewer if they are large.
-    pub async fn first(&self, range: &Range, most: usize) -> Result<Vec<Arc<Event>>, Fault> {
-        let _turn = self.turns.acquire().await;
-        let mut events: Vec<Arc<Event>> = Vec::new();
-        let mut is_whole = false;
-        while events.is_empty() && !is_whole {
-            is_whole = self.gather(range, most, &mut events).await?;
-        }
-        self.metrics.log_events_read.inc_by(events.len() as u64);
-        Ok(events)
+    /// The oldest events of a range, at most `most`, if they were read lately.
+    pub fn cached(&self, stream: &StreamId, from: Offset, to: Offset, most: usize) -> Option<Vec<Arc<Event>>> {
+        let chunk = self.cache.lock().find(stream, from)?;
+        let events = part(&chunk, from, to, most);
+        (!events.is_empty()).then_some(events)
     }
 
-    /// Reads chunks in order, up to one that was written anew since it was found: returns whether
-    /// there was none. What stands after it is read another time, so that nothing is passed over.
-    async fn gather(&self, range: &Range, most: usize, events: &mut Vec<Arc<Event>>) -> Result<bool, Fault> {
-        let ids: Vec<i64> = sqlx::query_scalar(
-            "select chunk_id from chunk where stream_id = $1 and last_offset >= $2 and first_offset <= $3
-             order by last_offset limit $4",
+    /// The oldest events of a range, at most `most`: no more than one chunk has.
+    pub async fn first(&self, range: &Range, most: usize) -> Result<Vec<Arc<Event>>, Fault> {
+        let _turn = self.turns.acquire().await;
+        let mut from = range.from;
+        while from <= range.to {
+            // Whoever had the turn before may have read it.
+            if let Some(events) = self.cached(&range.stream, from, range.to, most) {
+                return Ok(events);
+            }
+            let Some(chunk) = self.chunk(range, from).await? else {
+                break;
+            };
+            let events = part(&chunk, from, range.to, most);
+            if !events.is_empty() {
+                return Ok(events);
+            }
+            from = chunk.last().map_or(range.to, |last| last.offset).next();
+        }
+        Ok(Vec::new())
+    }
+
+    /// The first chunk of a range that has anything at or after a place.
+    async fn chunk(&self, range: &Range, from: Offset) -> Result<Option<Events>, Fault> {
+        let deletions = self.cache.lock().deletions();
+        let row = sqlx::query(
+            "select body from chunk where stream_id = $1 and last_offset >= $2 and first_offset <= $3
+             order by last_offset limit 1",
         )
         .bind(&range.stream.bytes()[..])
-        .bind(range.from.0 as i64)
+        .bind(from.0 as i64)
         .bind(range.to.0 as i64)
-        .bind(CHUNKS)
-        .fetch_all(&self.readers)
+        .fetch_optional(&self.readers)
         .await?;
-        for id in ids {
-            let Some(chunk) = self.chunk(id, range).await? else {
-                return Ok(false);
-            };
-            let wanted = chunk
-                .iter()
-                .filter(|event| event.offset >= range.from && event.offset <= range.to);
-            events.extend(wanted.take(most - events.len()).cloned());
-            let bytes: usize = events.iter().map(|event| event.draft.elems.as_str().len()).sum();
-            if events.len() == most || bytes >= PAGE_BYTES {
-                break;
-            }
-        }
-        Ok(true)
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let chunk = Chunk::open(row.try_get("body")?).map_err(|damage| damaged(&damage))?;
+        let stem = Stem::of(&range.stream, chunk.epoch);
+        let event = |number| {
+            let stored = chunk.event(number).map_err(|damage| damaged(&damage))?;
+            Ok(revive(range, stem, stored))
+        };
+        let events: Events = (0..chunk.len()).map(event).collect::<Result<_, Fault>>()?;
+        self.metrics.log_chunks_read.inc();
+        self.metrics.log_events_read.inc_by(events.len() as u64);
+        self.cache.lock().put(&events, deletions);
+        Ok(Some(events))
+    }
+
+    /// Something of a stream was deleted.
+    pub fn forget(&self, stream: &StreamId) {
+        self.cache.lock().forget(stream);
     }
 
     /// At most `most` events of a range, the newest of it, in order.
@@ -161,30 +168,6 @@ impl Chunks {
         Ok(events)
     }
 
-    /// A chunk, if it has not gone since it was found.
-    async fn chunk(&self, id: i64, range: &Range) -> Result<Option<Events>, Fault> {
-        if let Some(chunk) = self.cache.lock().chunks.get(&id) {
-            return Ok(Some(Arc::clone(chunk)));
-        }
-        let row = sqlx::query("select body from chunk where chunk_id = $1")
-            .bind(id)
-            .fetch_optional(&self.readers)
-            .await?;
-        let Some(row) = row else {
-            return Ok(None);
-        };
-        self.metrics.log_chunks_read.inc();
-        let chunk = Chunk::open(row.try_get("body")?).map_err(|damage| damaged(&damage))?;
-        let stem = Stem::of(&range.stream, chunk.epoch);
-        let event = |number| {
-            let stored = chunk.event(number).map_err(|damage| damaged(&damage))?;
-            Ok(revive(range, stem, stored))
-        };
-        let events: Events = (0..chunk.len()).map(event).collect::<Result<_, Fault>>()?;
-        self.cache.lock().put(id, &events);
-        Ok(Some(events))
-    }
-
     /// The place of the first chunk whose events are not all older than `time_ms`.
     pub async fn first_since(&self, range: &Range, time_ms: u64) -> Result<Option<Offset>, Fault> {
         let row = sqlx::query(
@@ -228,19 +211,11 @@ impl Chunks {
     }
 }
 
-impl Cache {
-    fn put(&mut self, id: i64, events: &Events) {
-        let bytes = |events: &Events| events.iter().map(|event| event.weight()).sum::<usize>();
-        self.bytes += bytes(events);
-        if let Some(before) = self.chunks.put(id, Arc::clone(events)) {
-            self.bytes -= bytes(&before);
-        }
-        while self.bytes > CACHE_BYTES
-            && let Some((_, oldest)) = self.chunks.pop_lru()
-        {
-            self.bytes -= bytes(&oldest);
-        }
-    }
+/// The events of a chunk that are in a range, the first of them.
+fn part(chunk: &Events, from: Offset, to: Offset, most: usize) -> Vec<Arc<Event>> {
+    let start = chunk.partition_point(|event| event.offset < from);
+    let wanted = chunk[start..].iter().take_while(|event| event.offset <= to);
+    wanted.take(most).cloned().collect()
 }
 
 fn revive(range: &Range, stem: Stem, stored: Stored) -> Arc<Event> {

@@ -166,6 +166,7 @@ impl Settling {
                     settle_now(store, shared, stream).await?;
                 }
                 let found = remove(store, stream, *offset).await?;
+                shared.chunks.forget(stream);
                 let mut book = shared.book.lock();
                 book.ledger.remove(stream, *offset);
                 book.hashes

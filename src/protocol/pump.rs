@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 /// Connections written to before others get their turn.
 const WRITES: usize = 256;
 /// Pages of the log read before others get their turn.
-const PAGES: usize = 32;
+const PAGES: usize = 4;
 /// A flush shorter than this is no load and is not held off after.
 const LIGHT: Duration = Duration::from_micros(500);
 

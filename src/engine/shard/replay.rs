@@ -15,6 +15,12 @@ use crate::engine::outbox::Verdict;
 use crate::engine::shard::Shard;
 use crate::engine::subscription::{State, Subscription, WhenSlow};
 
+/// Pages that are being read at once for all connections, so that those who are live are not kept
+/// waiting by those who are not.
+const OPEN_READS: usize = 4;
+/// Bytes that may wait for a connection when it is given another page.
+const REPLAY_BYTES: usize = 65_536;
+
 /// A subscription that wants to read the log.
 pub struct Read {
     /// The stream.
@@ -43,12 +49,14 @@ impl<P> Shard<P> {
     /// with [`Shard::on_page`] or [`Shard::end_read`]. Whoever has no room asks again when its outbox
     /// is empty; whoever wants more stands at the end of the queue.
     pub fn next_read(&mut self) -> Option<Read> {
-        while let Some(key) = self.reads.pop_front() {
+        while self.open_reads < OPEN_READS
+            && let Some(key) = self.reads.pop_front()
+        {
             let Some(connection) = self.connections.get_mut(key) else {
                 continue;
             };
             connection.waiting = false;
-            if connection.closing || connection.outbox.bytes() > self.outbox_limit / 2 {
+            if connection.closing || connection.outbox.bytes() > REPLAY_BYTES.min(self.outbox_limit / 2) {
                 continue;
             }
             let Some((stream, slot)) = connection.behind.pop_front() else {
@@ -57,6 +65,7 @@ impl<P> Shard<P> {
             let subscriber = self.index.get_mut(&stream, slot);
             if let Some(subscriber) = subscriber.filter(|subscriber| subscriber.connection == key) {
                 connection.reading = true;
+                self.open_reads += 1;
                 return Some(subscriber.read(stream, slot));
             }
             connection.queue(key, &mut self.reads);
@@ -66,6 +75,7 @@ impl<P> Shard<P> {
 
     /// Nothing came of a page.
     pub fn end_read(&mut self, read: &Read) {
+        self.open_reads -= 1;
         if let Some(connection) = self.connections.get_mut(read.connection) {
             connection.reading = false;
             connection.queue(read.connection, &mut self.reads);
@@ -74,7 +84,7 @@ impl<P> Shard<P> {
 
     /// Whether somebody may want a page.
     pub fn wants_reads(&self) -> bool {
-        !self.reads.is_empty()
+        !self.reads.is_empty() && self.open_reads < OPEN_READS
     }
 
     /// Pushes what was read as far as there is room, and tells what the log no longer has.
