@@ -23,59 +23,38 @@ fn own_path() -> String {
     std::env::var("PATH").expect("there is a path")
 }
 
+/// Of this seed's faults 25 s see two power cuts of two kinds, a full disk, failing syncs and a kill.
 #[test]
-fn a_short_torture_finds_nothing_lost_and_says_what_it_did() {
+fn a_short_torture_finds_every_promise_kept_and_leaves_nothing() {
     let shell = Shell::new();
     let ended = torture(
         &shell,
-        &["--seed", "1", "--seconds", "8", "--dir", "it", "--json"],
+        &["--seed", "3775", "--seconds", "25", "--dir", "it", "--json"],
         &own_path(),
     );
     let verdict = ended.json();
-    let figure = |name: &str| {
-        verdict["figures"][name]
-            .as_u64()
-            .unwrap_or_else(|| panic!("no {name}: {verdict}"))
-    };
-    for name in [
-        "requests",
+    assert_eq!(verdict["broken"], serde_json::json!([]), "{ended:?}");
+    assert_eq!((&verdict["holds"], ended.code), (&serde_json::json!(true), Some(0)));
+    let put_to_the_test = [
+        "acked durable",
+        "acked written",
+        "acked accepted",
         "delivered",
-        "sockets",
+        "resumed",
+        "positions asked about",
+        "replays",
+        "scans",
         "streams made",
-        "changes of files",
-        "syncs",
         "kills",
         "power cuts",
-    ] {
-        assert!(figure(name) > 0, "{name}: {verdict}");
-    }
-    let promises = [
-        "lost, durable",
-        "lost, written",
-        "lost streams",
-        "duplicated",
-        "swapped",
-        "altered",
-        "delivered again or too late",
-        "untold gaps",
-        "miscounted gaps",
-        "never arrived",
-        "frames nobody asked for",
-        "ended by itself",
-        "disorderly ends",
-        "leaks",
+        "changes not synced then",
+        "failing disks",
+        "writes and syncs failed",
     ];
-    for name in promises {
-        assert_eq!(figure(name), 0, "{name}: {verdict}");
+    for name in put_to_the_test {
+        assert!(verdict["figures"][name].as_u64() > Some(0), "{name}: {verdict}");
     }
-    let holds = verdict["holds"].as_bool().expect("a verdict");
-    assert_eq!(ended.code, Some(i32::from(!holds)), "{ended:?}");
-    assert_eq!(holds, verdict["broken"].as_array().expect("a list").is_empty());
-    assert_eq!(
-        shell.folder().join("it").exists(),
-        !holds,
-        "only what is to be looked at is kept"
-    );
+    assert!(!shell.folder().join("it").exists(), "it is kept only to be looked at");
 }
 
 #[test]
