@@ -11,14 +11,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
-/// Bytes written after which a checkpoint is due.
+/// Bytes written after which a checkpoint is due, unless memory is tighter.
 const DUE_BYTES: usize = 33_554_432;
+/// The same with the tightest memory.
+const LEAST_BYTES: usize = 262_144;
 /// Rounds beside the writer before it is made to wait; each leaves what came during it.
 const ROUNDS: usize = 2;
 
 /// The writer's side.
 pub struct Checkpoint {
     state: Arc<State>,
+    due_bytes: usize,
 }
 
 /// The checkpointer's side.
@@ -34,11 +37,12 @@ struct State {
     gate: Mutex<()>,
 }
 
-/// Both sides; the connection is the checkpointer's own.
-pub fn pair(connection: SqliteConnection) -> (Checkpoint, Checkpointer) {
+/// Both sides; the connection is the checkpointer's own. Little memory means small files too.
+pub fn pair(connection: SqliteConnection, max_log_bytes: usize) -> (Checkpoint, Checkpointer) {
     let state = Arc::<State>::default();
     let checkpoint = Checkpoint {
         state: Arc::clone(&state),
+        due_bytes: DUE_BYTES.min(max_log_bytes / 2).max(LEAST_BYTES),
     };
     (checkpoint, Checkpointer { state, connection })
 }
@@ -56,7 +60,7 @@ impl Checkpoint {
 
     /// Has a checkpoint begun if one is due.
     pub fn begin_if_due(&self) {
-        if self.state.written.load(Ordering::Relaxed) >= DUE_BYTES {
+        if self.state.written.load(Ordering::Relaxed) >= self.due_bytes {
             self.state.due.notify_one();
         }
     }

@@ -104,7 +104,7 @@ impl Log {
         shared.mark.note(next_id - 1);
         let folder = setup.database.path().parent().unwrap_or(Path::new("/"));
         shared.mark.found(folder)?;
-        let (checkpoint, checkpointer) = checkpoint::pair(setup.database.connect().await?);
+        let (checkpoint, checkpointer) = checkpoint::pair(setup.database.connect().await?, setup.limits.max_log_bytes);
         let writer = Writer::new(Arc::clone(&shared), store, settling, checkpoint, next_id);
         Ok((Self { shared }, Tasks::spawn(writer, checkpointer)))
     }
