@@ -28,8 +28,11 @@ const LOOK: Duration = Duration::from_millis(100);
 const SCAN: u64 = 2_000;
 /// The publisher number of probes, after those of publishers.
 const PROBE: u16 = PUBLISHERS as u16;
-/// Probes go to the first kind of stream.
+/// Probes go to the first kind of stream, last words to the one whose events are merely accepted.
 const PROBED: usize = 0;
+const WEAK: usize = 4;
+/// Events published just before a kill.
+const LAST_WORDS: usize = 3;
 /// Looks at a server that nobody talks to.
 const LOOKS: usize = 10;
 
@@ -104,8 +107,16 @@ impl Ordeal {
 
     /// kill -9, perhaps without what was not synced; then a new start.
     async fn fall(&mut self, cut: Option<Survival>) -> Result<(), Error> {
+        self.say_last_words().await;
         self.strike(cut)?;
         self.rise().await
+    }
+
+    /// Events that were accepted a moment before: what is lost of them was shown all the same.
+    async fn say_last_words(&mut self) {
+        for _ in 0..LAST_WORDS {
+            self.publish(WEAK, Level::Accepted).await;
+        }
     }
 
     /// kill -9, perhaps without what was not synced.
@@ -248,7 +259,7 @@ impl Ordeal {
     async fn recovers(&mut self) -> bool {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            if self.link.is_ready().await && self.probe().await {
+            if self.link.is_ready().await && self.publish(PROBED, Level::Durable).await {
                 return true;
             }
             tokio::time::sleep(LOOK).await;
@@ -256,8 +267,8 @@ impl Ordeal {
         false
     }
 
-    /// Publishes one durable event of its own.
-    async fn probe(&mut self) -> bool {
+    /// Publishes one event of its own; whether that was done.
+    async fn publish(&mut self, stream: usize, level: Level) -> bool {
         let mark = Mark {
             publisher: PROBE,
             number: self.probes,
@@ -265,8 +276,8 @@ impl Ordeal {
         self.probes += 1;
         let content = wire::elems(mark, "");
         self.arena.oracle.borrow_mut().sends(mark, print(&content));
-        let (company, stream) = (&self.arena.account.company, &self.arena.streams[PROBED].id);
-        let address = wire::publish_address(company, stream, Some(Level::Durable));
+        let (company, id) = (&self.arena.account.company, &self.arena.streams[stream].id);
+        let address = wire::publish_address(company, id, Some(level));
         let generation = self.arena.generation();
         let reply = self
             .link
@@ -285,7 +296,7 @@ impl Ordeal {
                 since: generation,
                 generation,
             };
-            oracle.acked(PROBED, ack, Some(Level::Durable));
+            oracle.acked(stream, ack, Some(level));
         }
         true
     }
