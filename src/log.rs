@@ -41,7 +41,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Notify, oneshot};
 
 /// Events in one page of a replay.
-const PAGE_EVENTS: usize = 256;
+const PAGE_EVENTS: usize = 64;
 
 /// The log of one server.
 pub struct Log {

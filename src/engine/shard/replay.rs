@@ -19,7 +19,7 @@ use crate::engine::subscription::{State, Subscription, WhenSlow};
 /// waiting by those who are not.
 const OPEN_READS: usize = 4;
 /// Bytes that may wait for a connection when it is given another page.
-const REPLAY_BYTES: usize = 65_536;
+const REPLAY_BYTES: usize = 16_384;
 
 /// A subscription that wants to read the log.
 pub struct Read {
