@@ -95,9 +95,11 @@ impl Ledger {
         let Some(tail) = self.streams.get_mut(&stream.id) else {
             return false;
         };
-        let is_news = tail.capacity != stream.capacity;
+        let before = (tail.capacity, tail.first);
         tail.capacity = stream.capacity;
         self.let_go(&stream.id);
+        let after = self.streams.get(&stream.id).map(|tail| (tail.capacity, tail.first));
+        let is_news = after != Some(before);
         // Who has never been on the disk is put there as loose, by what is shown first.
         let is_for_disk = is_news && !self.is_unstored(&stream.id);
         if is_for_disk {

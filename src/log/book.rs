@@ -314,7 +314,13 @@ impl Book {
 
     /// Remembers the hash of an event that is not settled.
     pub fn note_hash(&mut self, event: &Event) {
-        if let Some(hash) = &event.draft.hash {
+        let is_kept = self
+            .ledger
+            .view(&event.stream)
+            .is_some_and(|view| view.first <= event.offset);
+        if let Some(hash) = &event.draft.hash
+            && is_kept
+        {
             self.hashes.insert((event.stream, digest(hash)), event.offset);
         }
     }

@@ -9,12 +9,15 @@ use crate::domain::error::Fault;
 use sqlx::sqlite::SqliteConnection;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
 /// Bytes written after which a checkpoint is due, unless memory is tighter.
 const DUE_BYTES: usize = 33_554_432;
 /// The same with the tightest memory.
 const LEAST_BYTES: usize = 262_144;
+/// Time after which one is due anyway; with nothing to copy it costs nothing.
+const LONG: Duration = Duration::from_secs(5);
 /// Rounds beside the writer before it is made to wait; each leaves what came during it.
 const ROUNDS: usize = 2;
 
@@ -22,6 +25,7 @@ const ROUNDS: usize = 2;
 pub struct Checkpoint {
     state: Arc<State>,
     due_bytes: usize,
+    begun: Instant,
 }
 
 /// The checkpointer's side.
@@ -42,6 +46,7 @@ pub fn pair(connection: SqliteConnection, max_log_bytes: usize) -> (Checkpoint, 
     let state = Arc::<State>::default();
     let checkpoint = Checkpoint {
         state: Arc::clone(&state),
+        begun: Instant::now(),
         due_bytes: DUE_BYTES.min(max_log_bytes / 2).max(LEAST_BYTES),
     };
     (checkpoint, Checkpointer { state, connection })
@@ -56,6 +61,14 @@ impl Checkpoint {
     /// So much was written.
     pub fn wrote(&self, bytes: usize) {
         self.state.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Has one begun if the last is long ago: not everything that is written is counted.
+    pub fn begin_now_and_then(&mut self) {
+        if self.begun.elapsed() >= LONG {
+            self.begun = Instant::now();
+            self.state.due.notify_one();
+        }
     }
 
     /// Has a checkpoint begun if one is due.

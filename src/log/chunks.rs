@@ -170,26 +170,30 @@ impl Chunks {
 
     /// The place of the first chunk whose events are not all older than `time_ms`.
     pub async fn first_since(&self, range: &Range, time_ms: u64) -> Result<Option<Offset>, Fault> {
-        let row = sqlx::query(
-            "select last_offset, body from chunk where stream_id = $1 and last_offset >= $2 and newest_ms >= $3
-             order by last_offset limit 1",
-        )
-        .bind(&range.stream.bytes()[..])
-        .bind(range.from.0 as i64)
-        .bind(i64::try_from(time_ms).unwrap_or(i64::MAX))
-        .fetch_optional(&self.readers)
-        .await?;
-        let Some(row) = row else {
-            return Ok(None);
-        };
-        let chunk = Chunk::open(row.try_get("body")?).map_err(|damage| damaged(&damage))?;
-        for number in 0..chunk.len() {
-            let stored = chunk.event(number).map_err(|damage| damaged(&damage))?;
-            if stored.created_ms >= time_ms && stored.offset >= range.from {
-                return Ok(Some(stored.offset));
+        let mut from = range.from;
+        loop {
+            let row = sqlx::query(
+                "select last_offset, body from chunk where stream_id = $1 and last_offset >= $2 and newest_ms >= $3
+                 order by last_offset limit 1",
+            )
+            .bind(&range.stream.bytes()[..])
+            .bind(from.0 as i64)
+            .bind(i64::try_from(time_ms).unwrap_or(i64::MAX))
+            .fetch_optional(&self.readers)
+            .await?;
+            let Some(row) = row else {
+                return Ok(None);
+            };
+            let chunk = Chunk::open(row.try_get("body")?).map_err(|damage| damaged(&damage))?;
+            for number in 0..chunk.len() {
+                let stored = chunk.event(number).map_err(|damage| damaged(&damage))?;
+                if stored.created_ms >= time_ms && stored.offset >= range.from {
+                    return Ok(Some(stored.offset));
+                }
             }
+            // What made it the newest was let go of already, for clocks are put back at times.
+            from = Offset(row.try_get::<i64, _>("last_offset")? as u64).next();
         }
-        Ok(None)
     }
 
     /// Where a stream begins if its chunks are to have no more than `max_bytes`.

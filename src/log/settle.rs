@@ -190,7 +190,14 @@ impl Settling {
         let count = bounded.len().min(LOOKS);
         for place in self.bounded_at..self.bounded_at + count {
             let bound = bounded[place % bounded.len()];
-            let first = bound.first(shared).await?;
+            let first = match bound.first(shared).await {
+                Ok(first) => first,
+                Err(fault) => {
+                    // One stream that cannot be read holds up no other.
+                    tracing::warn!(stream = %bound.stream, "its old events are not let go of: {fault}");
+                    continue;
+                }
+            };
             let mut book = shared.book.lock();
             let before = book.ledger.view(&bound.stream).map(|view| view.first);
             if before.is_some_and(|before| first > before) {

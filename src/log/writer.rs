@@ -36,7 +36,7 @@ pub struct Writer {
     settling: Settling,
     checkpoint: Checkpoint,
     next_id: i64,
-    /// Bytes in the journal, by row, that are not settled.
+    /// When it last looked around.
     looked: Instant,
 }
 
@@ -80,7 +80,7 @@ impl Writer {
 
     /// One commit and what is due after it; returns whether there is more to do at once.
     async fn turn(&mut self) -> bool {
-        self.obey().await;
+        let has_orders = self.obey().await;
         if self.shared.book.lock().failing.is_some() {
             return false;
         }
@@ -95,7 +95,7 @@ impl Writer {
         }
         self.checkpoint.begin_if_due();
         let book = self.shared.book.lock();
-        book.failing.is_none() && (has_written || is_settling || !book.is_written())
+        book.failing.is_none() && (has_orders || has_written || is_settling || !book.is_written())
     }
 
     async fn write(&mut self, taken: Taken) -> bool {
@@ -197,19 +197,27 @@ impl Writer {
         }
     }
 
-    /// Does what was ordered besides publishing: deleting.
-    async fn obey(&mut self) {
-        loop {
-            let order = self.shared.orders.lock().pop_front();
-            let Some((order, answer)) = order else {
-                return;
-            };
-            let gate = self.checkpoint.gate().await;
-            let done = self.settling.obey(&mut self.store, &self.shared, &order).await;
-            drop(gate);
-            // Who ordered it may have gone.
-            let _ = answer.send(done.map_err(|fault| self.explain(fault)));
-        }
+    /// Does one thing that was ordered besides publishing, such as deleting, so that nobody who
+    /// orders without end keeps publishers waiting; returns whether there are more.
+    async fn obey(&mut self) -> bool {
+        let order = self.shared.orders.lock().pop_front();
+        let Some((order, answer)) = order else {
+            return false;
+        };
+        let failing = self.shared.book.lock().failing;
+        let done = match failing {
+            // What a failed sync left behind is not to be built upon.
+            Some(code) => Err(unwritable(code).into()),
+            None => {
+                let gate = self.checkpoint.gate().await;
+                let done = self.settling.obey(&mut self.store, &self.shared, &order).await;
+                drop(gate);
+                done.map_err(|fault| self.explain(fault))
+            }
+        };
+        // Who ordered it may have gone.
+        let _ = answer.send(done);
+        !self.shared.orders.lock().is_empty()
     }
 
     /// What an order that failed is told; a disk that takes nothing is known from then on.
@@ -240,6 +248,7 @@ impl Writer {
         if self.shared.book.lock().failing.is_some() {
             return;
         }
+        self.checkpoint.begin_now_and_then();
         let horizon = crate::log::now_ms().saturating_sub(QUIET_MS);
         self.firm_up(horizon).await;
         let gate = self.checkpoint.gate().await;
@@ -309,6 +318,10 @@ impl Writer {
         if self.shared.book.lock().failing.is_some() {
             self.try_again().await;
             while self.turn().await {}
+        }
+        if self.shared.book.lock().failing.is_some() {
+            tracing::error!("the disk takes nothing: what was accepted last is lost");
+            return;
         }
         self.firm_up(u64::MAX).await;
         let gate = self.checkpoint.gate().await;

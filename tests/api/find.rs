@@ -370,3 +370,17 @@ async fn a_request_finds_no_more_than_the_limit() {
     assert_eq!((answer.status, &*answer.code()), (400, "limit.find"));
     stage.end().await;
 }
+
+/// Whoever repeats the query of a search as a deletion would lose more than they mean.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_all_events_of_a_stream_are_deleted_at_once() {
+    let (stage, door) = stage_of(&[], 3).await;
+    for query in ["filter=n%3E1", "limit=1", "start=1", "skip=1"] {
+        let answer = stage
+            .request("DELETE", &format!("{door}?{query}"), Some(&stage.alice), "")
+            .await;
+        assert_eq!((answer.status, &*answer.code()), (400, "query.malformed"), "{query}");
+    }
+    assert_eq!(stage.find_numbers(&door).await, [2, 1, 0]);
+    stage.end().await;
+}

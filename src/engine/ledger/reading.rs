@@ -9,6 +9,9 @@ use crate::domain::position::Offset;
 use crate::engine::ledger::Ledger;
 use std::sync::Arc;
 
+/// Bytes of events after which a page is long enough.
+const PAGE_BYTES: usize = 262_144;
+
 /// A piece of a stream, and where the stream ends.
 pub struct Page {
     /// Events in order, the first of them the oldest kept one after the cursor.
@@ -48,8 +51,15 @@ impl Ledger {
             return Reading::Stored { from, to: tail.settled };
         }
         let start = tail.events.partition_point(|event| event.offset < from);
+        let mut bytes = 0;
+        let fits = |event: &&Arc<Event>| {
+            let before = bytes;
+            bytes += event.draft.elems.as_str().len();
+            before < PAGE_BYTES
+        };
+        let events = tail.events.iter().skip(start).take(most).take_while(fits);
         Reading::Here(Page {
-            events: tail.events.iter().skip(start).take(most).cloned().collect(),
+            events: events.cloned().collect(),
             head: tail.head,
             keeps: tail.capacity > 0,
         })

@@ -116,3 +116,21 @@ fn a_stream_the_disk_does_not_know_is_not_settled_before_it_has_an_event() {
     book.ledger.adjust(&stream(1, 20));
     assert!(book.ledger.take_unsettled().is_empty());
 }
+
+#[test]
+fn what_is_not_kept_leaves_no_hash_behind() {
+    let mut book = book();
+    let hashed = |stream: &Arc<Stream>, hash: &str| {
+        let mut wish = publication(stream, Some(KEY));
+        wish.drafts[0].1.hash = Some(hash.into());
+        wish
+    };
+    let _ = book.enter(hashed(&stream(1, 0), "a"), |_| {});
+    write(&mut book);
+    assert!(book.hashes.is_empty());
+    let mut wish = hashed(&stream(2, 1), "b");
+    wish.key = None;
+    let _ = book.enter(wish, |_| {});
+    write(&mut book);
+    assert_eq!(book.hashes.len(), 1);
+}

@@ -40,6 +40,23 @@ impl FindQuery {
         Ok(Target::Path(Path::parse(path)?))
     }
 
+    /// Refused with `query.malformed` if only some of a stream's events are meant: who deletes gets
+    /// all of them, and should know.
+    pub fn check_whole(&self) -> Result<(), Refusal> {
+        let some = [
+            ("filter", &self.filter),
+            ("start", &self.start),
+            ("skip", &self.skip),
+            ("limit", &self.limit),
+        ];
+        match some.iter().find(|(_, value)| value.is_some()) {
+            Some((name, _)) => Err(malformed(format!(
+                "\"{name}\" is not for deleting: all events go, or one by its id"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// What is looked for. Refused with `query.malformed`, `filter.malformed`, `limit.filter` or
     /// `limit.find`.
     pub fn search(&self, limits: &Limits) -> Result<Search, Refusal> {

@@ -91,7 +91,9 @@ pub async fn remove_all(broker: Data<Broker>, request: HttpRequest) -> HttpRespo
 
 async fn try_remove_all(broker: &Broker, request: &HttpRequest) -> Outcome {
     let access = asker(broker, request)?;
-    let target = target(request, &query(request)?)?;
+    let asked: FindQuery = query(request)?;
+    asked.check_whole()?;
+    let target = target(request, &asked)?;
     broker.remove_events(&access, &target).await?;
     Ok(success("{}".to_owned(), None))
 }
