@@ -7,6 +7,10 @@ use crate::cli::torture::verdict::Figures;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+/// How soon to look again whether publishing is allowed.
+const HUSH_LOOK: Duration = Duration::from_millis(10);
 
 /// A kind of stream to be made.
 pub struct Kind {
@@ -103,6 +107,7 @@ pub struct Arena {
     /// The newest offset of each stream, once nothing comes any more; 0 if none is stored.
     pub heads: RefCell<Vec<u64>>,
     generation: Cell<u32>,
+    is_hushed: Cell<bool>,
     phase: Cell<Phase>,
 }
 
@@ -118,6 +123,7 @@ impl Arena {
             figures: RefCell::default(),
             heads: RefCell::default(),
             generation: Cell::new(1),
+            is_hushed: Cell::new(false),
             phase: Cell::new(Phase::Load),
         }
     }
@@ -138,6 +144,18 @@ impl Arena {
     /// The server that was is gone; what is answered from now on, another one answers.
     pub fn next_generation(&self) {
         self.generation.set(self.generation.get() + 1);
+    }
+
+    /// Nobody but the hand that tortures publishes now, or they do again.
+    pub fn hush(&self, is_hushed: bool) {
+        self.is_hushed.set(is_hushed);
+    }
+
+    /// Waits until publishing is allowed.
+    pub async fn wait_for_leave(&self) {
+        while self.is_hushed.get() {
+            tokio::time::sleep(HUSH_LOOK).await;
+        }
     }
 
     /// How far the run is.

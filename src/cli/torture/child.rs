@@ -19,8 +19,9 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// Bytes that may wait for a reader: few, so that those who stall fall behind.
 const OUTBOX_BYTES: &str = "65536";
-/// Bytes of events in memory, in every other life: so little that nearly all is soon read from the disk.
-const LITTLE_BYTES: &str = "1048576";
+/// Bytes of events in memory, in one life after the other: the usual, where all stays in the journal for long; so few
+/// that it is soon settled and read from the disk; and in between, so that settling takes many steps.
+const MEMORIES: [Option<&str>; 4] = [None, Some("1048576"), None, Some("6291456")];
 /// Ports that may be taken, and how many are tried.
 const LOWEST_PORT: u16 = 10_000;
 const PORT_TRIES: usize = 100;
@@ -31,7 +32,7 @@ pub struct Child {
     folder: PathBuf,
     library: PathBuf,
     port: u16,
-    starts: u32,
+    starts: usize,
     running: Option<Running>,
 }
 
@@ -117,10 +118,10 @@ impl Child {
             .env("STREAMGATE_SHUTDOWN_TIMEOUT", "5s")
             .stdout(Stdio::null())
             .stderr(log);
-        self.starts += 1;
-        if self.starts.is_multiple_of(2) {
-            command.env("STREAMGATE_MAX_LOG_BYTES", LITTLE_BYTES);
+        if let Some(bytes) = MEMORIES[self.starts % MEMORIES.len()] {
+            command.env("STREAMGATE_MAX_LOG_BYTES", bytes);
         }
+        self.starts += 1;
         self.running = Some(command.spawn()?);
         Ok(())
     }

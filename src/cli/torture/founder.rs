@@ -21,6 +21,7 @@ pub async fn found(arena: Rc<Arena>) -> Vec<String> {
     let (link, mut rng) = (Link::new(&arena), rng(arena.seed, "founder", 0));
     let (mut made, mut number) = (Vec::new(), 0);
     while arena.phase() == Phase::Load && made.len() < MOST {
+        arena.wait_for_leave().await;
         let company = &arena.account.company;
         let body = wire::stream_body(&format!("/{company}/made/{number}"), 1, None);
         number += 1;

@@ -31,8 +31,12 @@ const PROBE: u16 = PUBLISHERS as u16;
 /// Probes go to the first kind of stream, last words to the one whose events are merely accepted.
 const PROBED: usize = 0;
 const WEAK: usize = 4;
-/// Events published just before a kill.
-const LAST_WORDS: usize = 3;
+/// What is published just before a kill, and just before the disk fails. The first may be synced all the same, so
+/// that the disk knows that the others are not.
+const LAST_WORDS: &[Level] = &[Level::Written, Level::Written, Level::Accepted, Level::Accepted];
+const UNSYNCED_WORDS: &[Level] = &[Level::Written, Level::Written, Level::Written];
+/// How long what was asked before may take to be answered.
+const HUSH: Duration = Duration::from_millis(150);
 /// Looks at a server that nobody talks to.
 const LOOKS: usize = 10;
 
@@ -45,6 +49,7 @@ pub struct Ordeal {
     link: Link,
     cuts: usize,
     probes: u32,
+    is_quiet_next: bool,
     /// What this life of the server held when it had just begun.
     baseline: Census,
     /// Sockets of a server to which nobody talks.
@@ -62,6 +67,7 @@ impl Ordeal {
             link: Link::new(arena),
             cuts: 0,
             probes: 0,
+            is_quiet_next: false,
             baseline: Census::default(),
             idle_sockets: None,
         }
@@ -107,15 +113,26 @@ impl Ordeal {
 
     /// kill -9, perhaps without what was not synced; then a new start.
     async fn fall(&mut self, cut: Option<Survival>) -> Result<(), Error> {
-        self.say_last_words().await;
-        self.strike(cut)?;
+        // Half of the crashes come in the midst of it all, half at a quiet moment.
+        self.is_quiet_next = !self.is_quiet_next;
+        self.say(LAST_WORDS, self.is_quiet_next).await;
+        let struck = self.strike(cut);
+        self.arena.hush(false);
+        struck?;
         self.rise().await
     }
 
-    /// Events that were accepted a moment before: what is lost of them was shown all the same.
-    async fn say_last_words(&mut self) {
-        for _ in 0..LAST_WORDS {
-            self.publish(WEAK, Level::Accepted).await;
+    /// Events that nobody has synced a moment before: what is lost of them was shown all the same,
+    /// and what comes after them in the files is worth nothing without them.
+    ///
+    /// At a quiet moment nothing else is synced in between, and quiet it stays.
+    async fn say(&mut self, words: &[Level], is_quiet: bool) {
+        if is_quiet {
+            self.arena.hush(true);
+            tokio::time::sleep(HUSH).await;
+        }
+        for level in words {
+            self.publish(WEAK, *level).await;
         }
     }
 
@@ -230,7 +247,10 @@ impl Ordeal {
     /// The disk fails for a while. Then the power goes, or publishing has to go on by itself.
     async fn ail(&mut self, ailment: Ailment, lasts: Duration, cut: Option<Survival>) -> Result<(), Error> {
         let before = self.control.counts().map_err(Failure::from)?;
-        self.control.ail(ailment).map_err(Failure::from)?;
+        self.say(UNSYNCED_WORDS, true).await;
+        let ailing = self.control.ail(ailment).map_err(Failure::from);
+        self.arena.hush(false);
+        ailing?;
         let (until, mut is_red) = (Instant::now() + lasts, false);
         while Instant::now() < until {
             tokio::time::sleep(LOOK).await;

@@ -22,11 +22,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How many there are.
 pub const PUBLISHERS: usize = 8;
 
+/// A request, what came of it, and in which life of the server.
+struct Answered {
+    letter: Letter,
+    published: Vec<Published>,
+    generation: u32,
+}
+
 /// A publisher.
 pub struct Publisher {
     arena: Rc<Arena>,
     link: Link,
     letters: Letters,
+    /// What was answered last to a request with a key.
+    last: Option<Answered>,
     /// How long to wait. How often depends on the server, so this is apart from what is published.
     pauses: StdRng,
 }
@@ -38,6 +47,7 @@ impl Publisher {
             arena: Rc::clone(arena),
             link: Link::new(arena),
             letters: Letters::new(arena.seed, number as u16),
+            last: None,
             pauses: rng(arena.seed, "pauses of publisher", number),
         }
     }
@@ -49,11 +59,8 @@ impl Publisher {
             for (mark, print) in &letter.events {
                 self.arena.oracle.borrow_mut().sends(*mark, *print);
             }
-            if let Some((published, generation)) = self.deliver(&letter).await
-                && letter.is_repeated
-            {
-                self.repeat(&letter, &published, generation).await;
-            }
+            let answered = self.deliver(letter).await;
+            self.ask_again(answered).await;
             self.pause(5, 80).await;
         }
     }
@@ -63,17 +70,40 @@ impl Publisher {
         tokio::time::sleep(Duration::from_millis(millis)).await;
     }
 
-    /// Sends until something is known; returns what was published, and by which life of the server.
-    async fn deliver(&mut self, letter: &Letter) -> Option<(Vec<Published>, u32)> {
+    /// Sends some requests again, as if the answer had been lost; after every crash the last one
+    /// that was answered before it.
+    async fn ask_again(&mut self, answered: Option<Answered>) {
+        if let Some(last) = self.last.take_if(|last| last.generation != self.arena.generation())
+            && !self.repeat(&last).await
+        {
+            self.last = Some(last);
+            return;
+        }
+        let Some(answered) = answered.filter(|answered| answered.letter.key.is_some()) else {
+            return;
+        };
+        if answered.letter.is_repeated {
+            self.repeat(&answered).await;
+        }
+        self.last = Some(answered);
+    }
+
+    /// Sends until something is known.
+    async fn deliver(&mut self, letter: Letter) -> Option<Answered> {
         let deadline = Instant::now() + PATIENCE;
         let since = self.arena.generation();
         self.arena.count(|figures| figures.requests += 1);
         loop {
+            self.arena.wait_for_leave().await;
             let generation = self.arena.generation();
-            match self.send(letter).await {
+            match self.send(&letter).await {
                 Answer::Done(published) => {
-                    self.note(letter, &published, since, generation);
-                    return Some((published, generation));
+                    self.note(&letter, &published, since, generation);
+                    return Some(Answered {
+                        letter,
+                        published,
+                        generation,
+                    });
                 }
                 Answer::Never(why) => {
                     self.arena.count(|figures| figures.refuse(&why));
@@ -129,25 +159,30 @@ impl Publisher {
         self.arena.count(|figures| figures.disordered += u64::from(!rises));
     }
 
-    /// Sends the same again, as if the answer had been lost: it has to be the same answer. What was
-    /// not durable may have gone with the life of the server that answered first.
-    async fn repeat(&mut self, letter: &Letter, first: &[Published], generation: u32) {
-        let answer = self.send(letter).await;
-        let is_durable = first.iter().all(|published| published.level == Some(Level::Durable));
-        if !is_durable && self.arena.generation() != generation {
-            return;
+    /// Sends the same again: it has to be the same answer. What was not durable may have gone with
+    /// the life of the server that answered first. False if there was no answer now.
+    async fn repeat(&mut self, first: &Answered) -> bool {
+        self.arena.wait_for_leave().await;
+        let answer = self.send(&first.letter).await;
+        let is_durable = first
+            .published
+            .iter()
+            .all(|published| published.level == Some(Level::Durable));
+        if !is_durable && self.arena.generation() != first.generation {
+            return true;
         }
         let names = |events: &[Published]| -> Vec<(String, Option<u64>)> {
             events.iter().map(|event| (event.id.clone(), event.offset)).collect()
         };
         let differs = match answer {
-            Answer::Done(second) => names(&second) != names(first),
+            Answer::Done(second) => names(&second) != names(&first.published),
             Answer::Never(_) => true,
-            Answer::Later(_) => return,
+            Answer::Later(_) => return false,
         };
         self.arena.count(|figures| {
             figures.replays += 1;
             figures.replays_differing += u64::from(differs);
         });
+        true
     }
 }
