@@ -1,19 +1,23 @@
 //! Brings what is in the write-ahead log into the database file, beside the writer.
 //!
 //! Most of the work is done by a connection of its own while the writer goes on; only for the last
-//! few pages the writer is held up, so that it can begin the write-ahead log anew. Invariant: at
-//! most one checkpoint at a time; the write-ahead log is a few times [`DUE_BYTES`] at most, unless
-//! somebody reads for long.
+//! few pages the writer is held up, so that it can begin the write-ahead log anew. SQLite syncs the
+//! database file only when nothing is left to copy, which is then, so the file is synced from here
+//! before. Invariant: at most one checkpoint at a time; the write-ahead log is a few times
+//! [`DUE_BYTES`] at most, unless somebody reads for long.
 
+use crate::database::Database;
 use crate::domain::error::Fault;
 use sqlx::sqlite::SqliteConnection;
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
-/// Bytes written after which a checkpoint is due, unless memory is tighter.
-const DUE_BYTES: usize = 33_554_432;
+/// Bytes written after which a checkpoint is due, unless memory is tighter. The writer's own syncs
+/// wait behind those of the database file: better a short while and often.
+const DUE_BYTES: usize = 1_048_576;
 /// The same with the tightest memory.
 const LEAST_BYTES: usize = 262_144;
 /// Time after which one is due anyway; with nothing to copy it costs nothing.
@@ -32,6 +36,9 @@ pub struct Checkpoint {
 pub struct Checkpointer {
     state: Arc<State>,
     connection: SqliteConnection,
+    /// The database file, open as long as the process lives: who closes any descriptor of a file lets
+    /// go of all the locks that the process has on it, SQLite's too.
+    file: &'static File,
 }
 
 #[derive(Default)]
@@ -41,15 +48,22 @@ struct State {
     gate: Mutex<()>,
 }
 
-/// Both sides; the connection is the checkpointer's own. Little memory means small files too.
-pub fn pair(connection: SqliteConnection, max_log_bytes: usize) -> (Checkpoint, Checkpointer) {
+/// Both sides. Little memory means small files too.
+pub async fn pair(database: &Database, max_log_bytes: usize) -> Result<(Checkpoint, Checkpointer), Fault> {
+    let connection = database.connect().await?;
+    let file = Box::leak(Box::new(File::open(database.path())?));
     let state = Arc::<State>::default();
     let checkpoint = Checkpoint {
         state: Arc::clone(&state),
         begun: Instant::now(),
         due_bytes: DUE_BYTES.min(max_log_bytes / 2).max(LEAST_BYTES),
     };
-    (checkpoint, Checkpointer { state, connection })
+    let checkpointer = Checkpointer {
+        state,
+        connection,
+        file,
+    };
+    Ok((checkpoint, checkpointer))
 }
 
 impl Checkpoint {
@@ -95,6 +109,10 @@ impl Checkpointer {
     async fn make(&mut self) -> Result<(), Fault> {
         for _ in 0..ROUNDS {
             self.copy().await?;
+            let file = self.file;
+            tokio::task::spawn_blocking(|| file.sync_data())
+                .await
+                .map_err(std::io::Error::other)??;
         }
         let state = Arc::clone(&self.state);
         let _gate = state.gate.lock().await;

@@ -104,7 +104,7 @@ impl Log {
         shared.mark.note(next_id - 1);
         let folder = setup.database.path().parent().unwrap_or(Path::new("/"));
         shared.mark.found(folder)?;
-        let (checkpoint, checkpointer) = checkpoint::pair(setup.database.connect().await?, setup.limits.max_log_bytes);
+        let (checkpoint, checkpointer) = checkpoint::pair(setup.database, setup.limits.max_log_bytes).await?;
         let writer = Writer::new(Arc::clone(&shared), store, settling, checkpoint, next_id);
         Ok((Self { shared }, Tasks::spawn(writer, checkpointer)))
     }
@@ -282,7 +282,7 @@ async fn end_epochs(
     };
     let count = places.len();
     store
-        .settle(&Settlement {
+        .settle_and_sync(&Settlement {
             places,
             ..Settlement::default()
         })

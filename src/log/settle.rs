@@ -2,7 +2,8 @@
 //!
 //! A pass takes every stream that has something new, writes it in pieces, and then lets the
 //! journal rows go that were there when it began. What capacity has dropped meanwhile is never
-//! written. Invariant: a journal row goes only after all of it stands in chunks, synced.
+//! written. Invariant: a journal row goes only after all of it stands in chunks. Neither waits for
+//! a sync: the write-ahead log is read in its order, so whoever finds the row gone finds the chunks.
 
 use crate::domain::error::Fault;
 use crate::domain::event::Event;
@@ -20,8 +21,8 @@ use std::sync::Arc;
 
 /// Bytes of one chunk's events, about.
 const CHUNK_BYTES: usize = 32_768;
-/// Bytes of events in one step, about, unless the journal grows faster.
-const STEP_BYTES: usize = 262_144;
+/// Bytes of events in one step, about, unless the journal grows faster. Publishers wait for it.
+const STEP_BYTES: usize = 65_536;
 /// Streams in one step.
 const STEP_STREAMS: usize = 64;
 /// Bounded streams that are looked at in one round.
@@ -97,10 +98,10 @@ impl Settling {
 
     /// Does one step; returns about how many bytes it wrote.
     pub async fn step(&mut self, store: &mut Store, shared: &Shared) -> Result<usize, sqlx::Error> {
-        let budget = STEP_BYTES.max(2 * std::mem::take(&mut self.added));
         if self.pass.is_none() {
             self.pass = Some(self.begin(shared));
         }
+        let budget = STEP_BYTES.max(2 * std::mem::take(&mut self.added));
         let Some(pass) = &mut self.pass else {
             return Ok(0);
         };
@@ -125,6 +126,8 @@ impl Settling {
 
     fn begin(&mut self, shared: &Shared) -> Pass {
         self.wanted = false;
+        // What came while nothing was settled says nothing of how much comes now.
+        self.added = 0;
         let mut book = shared.book.lock();
         Pass {
             streams: book.ledger.take_unsettled(),
@@ -316,7 +319,7 @@ async fn settle_now(store: &mut Store, shared: &Shared, stream: &StreamId) -> Re
     let Some((piece, _)) = piece else {
         return Ok(());
     };
-    store.settle(&settlement(std::slice::from_ref(&piece))).await?;
+    store.settle_and_sync(&settlement(std::slice::from_ref(&piece))).await?;
     let mut book = shared.book.lock();
     book.ledger.confirm(&piece.place);
     book.ledger.settle(stream, piece.place.head);
@@ -333,7 +336,7 @@ async fn clear(store: &mut Store, shared: &Shared, stream: &StreamId) -> Result<
     place.first = place.head.next();
     let places = vec![place];
     store
-        .settle(&Settlement {
+        .settle_and_sync(&Settlement {
             places,
             ..Settlement::default()
         })

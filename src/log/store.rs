@@ -105,19 +105,26 @@ impl Store {
         Ok(found)
     }
 
-    /// Writes a step of settling.
+    /// Writes a step of settling. It is on the disk with what is synced next, or not at all.
     pub async fn settle(&mut self, settlement: &Settlement) -> Result<(), sqlx::Error> {
-        self.begin().await?;
+        self.begin(false).await?;
         let done = write_settlement(&mut self.connection, settlement).await;
         self.end(done).await
     }
 
-    /// A transaction that is synced at its end.
+    /// The same, on the disk at once.
+    pub async fn settle_and_sync(&mut self, settlement: &Settlement) -> Result<(), sqlx::Error> {
+        self.begin(true).await?;
+        let done = write_settlement(&mut self.connection, settlement).await;
+        self.end(done).await
+    }
+
+    /// Begins a transaction; synced at its end, or with the next that is.
     ///
     /// Not the driver's own: when a statement fails, SQLite may end the transaction by itself. The
     /// driver would go on believing in it, and begin no other.
-    async fn begin(&mut self) -> Result<(), sqlx::Error> {
-        self.set_sync(true).await?;
+    async fn begin(&mut self, sync: bool) -> Result<(), sqlx::Error> {
+        self.set_sync(sync).await?;
         let begun = sqlx::query("begin immediate").execute(&mut self.connection).await;
         if begun.is_err() {
             self.roll_back().await;
@@ -151,14 +158,14 @@ impl Store {
         rest: Option<&ChunkRow>,
         place: (&StreamId, Offset),
     ) -> Result<(), sqlx::Error> {
-        self.begin().await?;
+        self.begin(true).await?;
         let done = write_rest(&mut self.connection, chunk_id, rest, place).await;
         self.end(done).await
     }
 
     /// Deletes some chunks of a stream that is no more; returns whether there may be others.
     pub async fn purge(&mut self, stream: &StreamId) -> Result<bool, sqlx::Error> {
-        self.begin().await?;
+        self.begin(true).await?;
         let done = delete_some(&mut self.connection, stream).await;
         self.end(done).await
     }
@@ -173,7 +180,7 @@ impl Store {
         if row.try_get::<i64, _>(0)? != 0 {
             return Err(sqlx::Error::Io(std::io::Error::other("the checkpoint was held up")));
         }
-        self.begin().await?;
+        self.begin(true).await?;
         let done = write_and_take_back(&mut self.connection).await;
         self.end(done).await
     }
@@ -187,7 +194,7 @@ impl Store {
         Ok(())
     }
 
-    /// The connection, for reading what is there at the start.
+    /// The connection, for reading.
     pub fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.connection
     }
@@ -259,7 +266,6 @@ async fn write_and_take_back(connection: &mut SqliteConnection) -> Result<(), sq
     put_setting(connection, "log_probe", 1).await
 }
 
-/// Writes chunks that are numbered from `id` on.
 async fn put_chunks(connection: &mut SqliteConnection, chunks: &[ChunkRow]) -> Result<(), sqlx::Error> {
     for part in chunks.chunks(ROWS) {
         let mut query =
@@ -409,11 +415,14 @@ mod tests {
             set.expect("it is set");
         };
         allow(&mut store, "1").await;
-        let failed = store.settle(&settlement(1_000_000)).await;
+        let failed = store.settle_and_sync(&settlement(1_000_000)).await;
         assert_eq!(Fault::from(failed.expect_err("it is full")).log_code(), Code::LogFull);
         assert!(store.probe().await.is_err(), "it is full");
         allow(&mut store, "1000000").await;
         store.probe().await.expect("there is room again");
-        store.settle(&settlement(1_000_000)).await.expect("there is room again");
+        store
+            .settle_and_sync(&settlement(1_000_000))
+            .await
+            .expect("there is room again");
     }
 }
