@@ -12,7 +12,7 @@ use crate::domain::position::Offset;
 use crate::domain::stream::Stream;
 use crate::engine::keys::{Digest, Keys};
 use crate::engine::ledger::Ledger;
-use crate::engine::record::{self, Record};
+use crate::engine::record::{self, Place, Record};
 use crate::hub::Hub;
 use crate::log::book::Book;
 use crate::log::checkpoint::{self, Checkpointer};
@@ -147,6 +147,7 @@ async fn load(connection: &mut SqliteConnection, setup: &Setup<'_>) -> Result<Lo
     };
     let streams: HashMap<StreamId, &Stream> = setup.streams.iter().map(|stream| (stream.id, &**stream)).collect();
     loaded.places(connection, &streams).await?;
+    loaded.settling.trail(trailing(connection).await?);
     loaded.receipts(connection).await?;
     loaded.journal(connection, &streams).await?;
     for stream in setup.streams {
@@ -242,6 +243,17 @@ impl Loaded {
             }
         }
     }
+}
+
+/// Places of streams of which there are chunks that they have let go of.
+async fn trailing(connection: &mut SqliteConnection) -> Result<Vec<Place>, Fault> {
+    let rows = sqlx::query(
+        "select * from position where exists
+         (select 1 from chunk where chunk.stream_id = position.stream_id and last_offset < position.first)",
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(parse_place).collect()
 }
 
 /// Whether what clients know of the numbering may be trusted: the file is the one that its mark

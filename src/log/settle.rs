@@ -5,17 +5,19 @@
 //! written. Invariant: a journal row goes only after all of it stands in chunks. Neither waits for
 //! a sync: the write-ahead log is read in its order, so whoever finds the row gone finds the chunks.
 
+mod orders;
+
+pub use orders::Order;
+
 use crate::domain::error::Fault;
 use crate::domain::event::Event;
 use crate::domain::id::StreamId;
-use crate::domain::position::Offset;
 use crate::engine::keys::Digest;
 use crate::engine::ledger::Piece;
-use crate::engine::record::{Body, Chunk, Place};
+use crate::engine::record::{Body, Place};
 use crate::log::Shared;
 use crate::log::book::{Book, digest};
 use crate::log::store::{ChunkRow, Settlement, Store};
-use sqlx::Row;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -23,12 +25,14 @@ use std::sync::Arc;
 const CHUNK_BYTES: usize = 32_768;
 /// Bytes of events in one step, about, unless the journal grows faster. Publishers wait for it.
 const STEP_BYTES: usize = 65_536;
+/// About what a step writes that lets go of chunks.
+const DROPPED_BYTES: usize = 65_536;
 /// Streams in one step.
 const STEP_STREAMS: usize = 64;
 /// Bounded streams that are looked at in one round.
 const LOOKS: usize = 64;
 /// Steps of purging in one round.
-const PURGES: usize = 16;
+const PURGES: usize = 4;
 
 /// Where the moving is.
 pub struct Settling {
@@ -40,6 +44,8 @@ pub struct Settling {
     added: usize,
     pass: Option<Pass>,
     wanted: bool,
+    /// Streams that may have let go of more than the disk has.
+    trailing: VecDeque<Vec<Place>>,
     bounded_at: usize,
 }
 
@@ -48,17 +54,6 @@ struct Pass {
     keys: VecDeque<Digest>,
     /// Rows up to this one go at the end.
     journal_to: i64,
-}
-
-/// What the writer is asked to do besides publishing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Delete all events of a stream.
-    Clear(StreamId),
-    /// Delete one.
-    Remove(StreamId, Offset),
-    /// Have the disk know where a stream begins now.
-    Settle(StreamId),
 }
 
 impl Settling {
@@ -71,8 +66,15 @@ impl Settling {
             added: 0,
             pass: None,
             wanted: false,
+            trailing: VecDeque::new(),
             bounded_at: 0,
         }
+    }
+
+    /// These streams have let go of chunks that are on the disk still.
+    pub fn trail(&mut self, places: Vec<Place>) {
+        let parts = places.chunks(STEP_STREAMS).map(<[Place]>::to_vec);
+        self.trailing.extend(parts);
     }
 
     /// A row was appended to the journal.
@@ -84,7 +86,7 @@ impl Settling {
 
     /// Whether there is something to do.
     pub fn is_due(&self) -> bool {
-        self.pass.is_some() || self.wanted || self.journal_bytes >= self.due_bytes
+        self.pass.is_some() || self.wanted || !self.trailing.is_empty() || self.journal_bytes >= self.due_bytes
     }
 
     /// Settles everything there is.
@@ -98,6 +100,12 @@ impl Settling {
 
     /// Does one step; returns about how many bytes it wrote.
     pub async fn step(&mut self, store: &mut Store, shared: &Shared) -> Result<usize, sqlx::Error> {
+        if let Some(places) = self.trailing.front() {
+            if !store.drop_some(places).await? {
+                self.trailing.pop_front();
+            }
+            return Ok(DROPPED_BYTES);
+        }
         if self.pass.is_none() {
             self.pass = Some(self.begin(shared));
         }
@@ -113,13 +121,19 @@ impl Settling {
             settlement.journal_to = journal_to(&self.journal, pass.journal_to, budget);
         }
         let bytes = settlement.chunks.iter().map(|chunk| chunk.body.len()).sum();
-        if let Err(error) = store.settle(&settlement).await {
-            let again = pieces.iter().map(|piece| piece.place.stream);
-            pass.streams.extend(again);
-            pass.keys.extend(keys);
-            return Err(error);
-        }
+        let has_more = match store.settle(&settlement).await {
+            Ok(has_more) => has_more,
+            Err(error) => {
+                let again = pieces.iter().map(|piece| piece.place.stream);
+                pass.streams.extend(again);
+                pass.keys.extend(keys);
+                return Err(error);
+            }
+        };
         pass.streams.extend(unfinished);
+        if has_more {
+            self.trail(settlement.places);
+        }
         self.finish(shared, &pieces, settlement.journal_to, is_last);
         Ok(bytes)
     }
@@ -156,26 +170,6 @@ impl Settling {
         if is_last && self.journal.front().is_none_or(|(id, _)| *id > ends_at) {
             self.pass = None;
             forget_hashes(shared);
-        }
-    }
-
-    /// Does what was ordered; returns whether there was anything to do it to.
-    pub async fn obey(&mut self, store: &mut Store, shared: &Shared, order: &Order) -> Result<bool, Fault> {
-        match order {
-            Order::Clear(stream) => clear(store, shared, stream).await,
-            Order::Settle(stream) => settle_now(store, shared, stream).await.map(|()| true),
-            Order::Remove(stream, offset) => {
-                while shared.is_unsettled(stream, *offset) {
-                    settle_now(store, shared, stream).await?;
-                }
-                let found = remove(store, stream, *offset).await?;
-                shared.chunks.forget(stream);
-                let mut book = shared.book.lock();
-                book.ledger.remove(stream, *offset);
-                book.hashes
-                    .retain(|(owner, _), place| owner != stream || place != offset);
-                Ok(found)
-            }
         }
     }
 
@@ -312,69 +306,4 @@ fn forget_hashes(shared: &Shared) {
     let mut book = shared.book.lock();
     let Book { hashes, ledger, .. } = &mut *book;
     hashes.retain(|(stream, _), offset| ledger.view(stream).is_some_and(|view| view.settled < *offset));
-}
-
-async fn settle_now(store: &mut Store, shared: &Shared, stream: &StreamId) -> Result<(), Fault> {
-    let piece = shared.book.lock().ledger.piece(stream, STEP_BYTES);
-    let Some((piece, _)) = piece else {
-        return Ok(());
-    };
-    store.settle_and_sync(&settlement(std::slice::from_ref(&piece))).await?;
-    let mut book = shared.book.lock();
-    book.ledger.confirm(&piece.place);
-    book.ledger.settle(stream, piece.place.head);
-    Ok(())
-}
-
-async fn clear(store: &mut Store, shared: &Shared, stream: &StreamId) -> Result<bool, Fault> {
-    let Some(mut place) = shared.book.lock().ledger.place(stream) else {
-        return Ok(false);
-    };
-    if place.first > place.head {
-        return Ok(false);
-    }
-    place.first = place.head.next();
-    let places = vec![place];
-    store
-        .settle_and_sync(&Settlement {
-            places,
-            ..Settlement::default()
-        })
-        .await?;
-    let mut book = shared.book.lock();
-    book.ledger.confirm(&place);
-    book.ledger.raise_first(stream, place.first);
-    book.ledger.settle(stream, place.head);
-    book.hashes
-        .retain(|(owner, _), offset| owner != stream || *offset >= place.first);
-    Ok(true)
-}
-
-/// Writes a chunk anew without one of its events.
-async fn remove(store: &mut Store, stream: &StreamId, offset: Offset) -> Result<bool, Fault> {
-    let row = sqlx::query(
-        "select chunk_id, body from chunk where stream_id = $1 and last_offset >= $2
-         order by last_offset limit 1",
-    )
-    .bind(&stream.bytes()[..])
-    .bind(offset.0 as i64)
-    .fetch_optional(store.connection())
-    .await?;
-    let Some(row) = row else {
-        return Ok(false);
-    };
-    let chunk_id: i64 = row.try_get("chunk_id")?;
-    let body: Vec<u8> = row.try_get("body")?;
-    let Some(rest) = Chunk::without(&body, offset).map_err(|damage| crate::database::damaged(&damage))? else {
-        return Ok(false);
-    };
-    let rest = rest.map(|rest| ChunkRow {
-        stream: *stream,
-        first: rest.first,
-        last: rest.last,
-        newest_ms: rest.newest_ms,
-        body: rest.body,
-    });
-    store.replace(chunk_id, rest.as_ref(), (stream, offset)).await?;
-    Ok(true)
 }

@@ -3,6 +3,10 @@
 //! Owned by the one writer. Knows no order and no stream's state. Invariant: each call is one
 //! transaction, done as a whole or not at all; what it synced stays.
 
+mod settlement;
+
+pub use settlement::{ChunkRow, Settlement};
+
 use crate::database::Database;
 use crate::domain::error::Fault;
 use crate::domain::id::StreamId;
@@ -14,42 +18,10 @@ use sqlx::{QueryBuilder, Row, Sqlite};
 
 /// Rows of one statement, so that its parameters stay far below SQLite's bound.
 const ROWS: usize = 256;
-
 /// The writer's connection.
 pub struct Store {
     connection: SqliteConnection,
     syncs: bool,
-}
-
-/// A piece of a stream as a row.
-pub struct ChunkRow {
-    /// Whose.
-    pub stream: StreamId,
-    /// Its first event's place.
-    pub first: Offset,
-    /// Its last one's.
-    pub last: Offset,
-    /// The latest time of any of them.
-    pub newest_ms: u64,
-    /// The encoded events.
-    pub body: Vec<u8>,
-}
-
-/// What one step of settling writes.
-#[derive(Default)]
-pub struct Settlement {
-    /// Pieces of streams.
-    pub chunks: Vec<ChunkRow>,
-    /// What is known of those streams then; chunks before their first place go.
-    pub places: Vec<Place>,
-    /// Hashes of events in the chunks.
-    pub hashes: Vec<(StreamId, Digest, Offset)>,
-    /// Publishers' keys and encoded receipts.
-    pub receipts: Vec<(Digest, u64, Vec<u8>)>,
-    /// Receipts before this time go.
-    pub horizon_ms: u64,
-    /// Journal rows up to this one go.
-    pub journal_to: Option<i64>,
 }
 
 impl Store {
@@ -105,17 +77,18 @@ impl Store {
         Ok(found)
     }
 
-    /// Writes a step of settling. It is on the disk with what is synced next, or not at all.
-    pub async fn settle(&mut self, settlement: &Settlement) -> Result<(), sqlx::Error> {
+    /// Writes a step of settling. It is on the disk with what is synced next, or not at all. Returns
+    /// whether those streams may have let go of more than went.
+    pub async fn settle(&mut self, settlement: &Settlement) -> Result<bool, sqlx::Error> {
         self.begin(false).await?;
-        let done = write_settlement(&mut self.connection, settlement).await;
+        let done = settlement::write(&mut self.connection, settlement).await;
         self.end(done).await
     }
 
     /// The same, on the disk at once.
-    pub async fn settle_and_sync(&mut self, settlement: &Settlement) -> Result<(), sqlx::Error> {
+    pub async fn settle_and_sync(&mut self, settlement: &Settlement) -> Result<bool, sqlx::Error> {
         self.begin(true).await?;
-        let done = write_settlement(&mut self.connection, settlement).await;
+        let done = settlement::write(&mut self.connection, settlement).await;
         self.end(done).await
     }
 
@@ -163,6 +136,13 @@ impl Store {
         self.end(done).await
     }
 
+    /// Deletes some of what streams have let go of; returns whether there may be more.
+    pub async fn drop_some(&mut self, places: &[Place]) -> Result<bool, sqlx::Error> {
+        self.begin(false).await?;
+        let done = settlement::drop_chunks(&mut self.connection, places).await;
+        self.end(done).await
+    }
+
     /// Deletes some chunks of a stream that is no more; returns whether there may be others.
     pub async fn purge(&mut self, stream: &StreamId) -> Result<bool, sqlx::Error> {
         self.begin(true).await?;
@@ -200,22 +180,6 @@ impl Store {
     }
 }
 
-async fn write_settlement(connection: &mut SqliteConnection, settlement: &Settlement) -> Result<(), sqlx::Error> {
-    put_chunks(connection, &settlement.chunks).await?;
-    put_places(connection, &settlement.places).await?;
-    drop_chunks(connection, &settlement.places).await?;
-    put_hashes(connection, settlement).await?;
-    put_receipts(connection, settlement).await?;
-    if let Some(to) = settlement.journal_to {
-        sqlx::query("delete from journal where journal_id <= $1")
-            .bind(to)
-            .execute(&mut *connection)
-            .await?;
-        put_setting(connection, "log_journal", to).await?;
-    }
-    Ok(())
-}
-
 async fn write_rest(
     connection: &mut SqliteConnection,
     chunk_id: i64,
@@ -231,14 +195,14 @@ async fn write_rest(
         .bind(offset.0 as i64)
         .execute(&mut *connection)
         .await?;
-    put_chunks(connection, rest.map_or(&[][..], std::slice::from_ref)).await
+    settlement::put_chunks(connection, rest.map_or(&[][..], std::slice::from_ref)).await
 }
 
 async fn delete_some(connection: &mut SqliteConnection, stream: &StreamId) -> Result<bool, sqlx::Error> {
     let chunks =
         sqlx::query("delete from chunk where chunk_id in (select chunk_id from chunk where stream_id = $1 limit $2)")
             .bind(&stream.bytes()[..])
-            .bind(ROWS as i64)
+            .bind(settlement::DROPS)
             .execute(&mut *connection)
             .await?
             .rows_affected();
@@ -264,90 +228,6 @@ async fn write_and_take_back(connection: &mut SqliteConnection) -> Result<(), sq
         .execute(&mut *connection)
         .await?;
     put_setting(connection, "log_probe", 1).await
-}
-
-async fn put_chunks(connection: &mut SqliteConnection, chunks: &[ChunkRow]) -> Result<(), sqlx::Error> {
-    for part in chunks.chunks(ROWS) {
-        let mut query =
-            QueryBuilder::<Sqlite>::new("insert into chunk (stream_id, first_offset, last_offset, newest_ms, body) ");
-        query.push_values(part, |mut row, chunk| {
-            row.push_bind(&chunk.stream.bytes()[..])
-                .push_bind(chunk.first.0 as i64)
-                .push_bind(chunk.last.0 as i64)
-                .push_bind(chunk.newest_ms as i64)
-                .push_bind(&chunk.body[..]);
-        });
-        query.build().execute(&mut *connection).await?;
-    }
-    Ok(())
-}
-
-async fn put_places(connection: &mut SqliteConnection, places: &[Place]) -> Result<(), sqlx::Error> {
-    for part in places.chunks(ROWS) {
-        let mut query =
-            QueryBuilder::<Sqlite>::new("insert or replace into position (stream_id, epoch, head, first, loose) ");
-        query.push_values(part, |mut row, place| {
-            row.push_bind(&place.stream.bytes()[..])
-                .push_bind(place.epoch.bits() as i64)
-                .push_bind(place.head.0 as i64)
-                .push_bind(place.first.0 as i64)
-                .push_bind(place.loose);
-        });
-        query.build().execute(&mut *connection).await?;
-    }
-    Ok(())
-}
-
-/// Chunks that their stream has let go of as a whole, and its hashes.
-async fn drop_chunks(connection: &mut SqliteConnection, places: &[Place]) -> Result<(), sqlx::Error> {
-    const GONE: [&str; 2] = [
-        ") delete from chunk where chunk_id in (select chunk_id from gone cross join chunk
-           on chunk.stream_id = gone.stream_id and chunk.last_offset < gone.first)",
-        ") delete from event_hash where (stream_id, hash) in (select event_hash.stream_id, event_hash.hash
-           from gone cross join event_hash
-           on event_hash.stream_id = gone.stream_id and event_hash.at_offset < gone.first)",
-    ];
-    for part in places.chunks(ROWS) {
-        for statement in GONE {
-            let mut query = QueryBuilder::<Sqlite>::new("with gone (stream_id, first) as (");
-            query.push_values(part, |mut row, place| {
-                row.push_bind(&place.stream.bytes()[..]).push_bind(place.first.0 as i64);
-            });
-            query.push(statement);
-            query.build().execute(&mut *connection).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn put_hashes(connection: &mut SqliteConnection, settlement: &Settlement) -> Result<(), sqlx::Error> {
-    for part in settlement.hashes.chunks(ROWS) {
-        let mut query = QueryBuilder::<Sqlite>::new("insert or replace into event_hash (stream_id, hash, at_offset) ");
-        query.push_values(part, |mut row, (stream, hash, offset)| {
-            row.push_bind(&stream.bytes()[..])
-                .push_bind(&hash[..])
-                .push_bind(offset.0 as i64);
-        });
-        query.build().execute(&mut *connection).await?;
-    }
-    Ok(())
-}
-
-async fn put_receipts(connection: &mut SqliteConnection, settlement: &Settlement) -> Result<(), sqlx::Error> {
-    for part in settlement.receipts.chunks(ROWS) {
-        let mut query = QueryBuilder::<Sqlite>::new("insert or replace into receipt (key, used_ms, body) ");
-        query.push_values(part, |mut row, (key, used_ms, body)| {
-            row.push_bind(&key[..]).push_bind(*used_ms as i64).push_bind(&body[..]);
-        });
-        query.build().execute(&mut *connection).await?;
-    }
-    if settlement.horizon_ms > 0 {
-        sqlx::query("delete from receipt where used_ms < $1")
-            .bind(settlement.horizon_ms as i64)
-            .execute(&mut *connection)
-            .await?;
-    }
-    Ok(())
 }
 
 /// Writes a number that the log keeps about itself.

@@ -78,6 +78,11 @@ impl Writer {
         book.is_patient() && self.shared.orders.lock().is_empty()
     }
 
+    /// Whether something is there that must not be left undone; settling may go on after a restart.
+    fn is_awaited(&self) -> bool {
+        !self.shared.book.lock().is_written() || !self.shared.orders.lock().is_empty()
+    }
+
     /// One commit and what is due after it; returns whether there is more to do at once.
     async fn turn(&mut self) -> bool {
         let has_orders = self.obey().await;
@@ -314,10 +319,10 @@ impl Writer {
 
     /// The last things: everything written, every numbering firm, one file.
     async fn finish(&mut self) {
-        while self.turn().await {}
+        while self.is_awaited() && self.turn().await {}
         if self.shared.book.lock().failing.is_some() {
             self.try_again().await;
-            while self.turn().await {}
+            while self.is_awaited() && self.turn().await {}
         }
         if self.shared.book.lock().failing.is_some() {
             tracing::error!("the disk takes nothing: what was accepted last is lost");

@@ -162,6 +162,53 @@ async fn a_piece_that_has_gone_is_not_taken_for_one_that_came_after_it() {
     desk.end().await;
 }
 
+/// What is deleted cannot be read from then on, and goes from the disk bit by bit, restart or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_stream_goes_from_the_disk_though_the_server_is_stopped_meanwhile() {
+    let mut stage = Stage::start().await;
+    let door = stage.add_stream(&stage.alice, DOOR, 1_000).await;
+    stage.stop().await;
+    let desk = Desk::open(&stage).await;
+    let stream = desk.stream(&door);
+    let long = format!(r#"{{"text":"{}"}}"#, "x".repeat(40_000));
+    for _ in 0..3 {
+        desk.append(&stream, &long, 100).await;
+    }
+    let url = format!("sqlite:{}/test.db", stage.folder().display());
+    let database = Database::existing(&url).expect("a database");
+    let connection = database.connect().await.expect("a connection");
+    let connection = tokio::sync::Mutex::new(connection);
+    let chunks = async || -> i64 {
+        let mut connection = connection.lock().await;
+        let count = sqlx::query_scalar("select count(*) from chunk").fetch_one(&mut *connection);
+        count.await.expect("a count")
+    };
+    let run = async |sql: &'static str| {
+        let done = sqlx::query(sql).execute(&mut *connection.lock().await).await;
+        done.expect("a statement that succeeds");
+    };
+    assert_eq!(chunks().await, 300, "a piece for each event");
+    run("create table before as select * from chunk").await;
+    assert!(desk.log.clear(stream.id).await.expect("a deletion"));
+    assert_eq!(desk.all(&stream.id).await, []);
+    desk.end().await;
+    // As a server leaves it that was stopped right after it answered.
+    run("delete from chunk").await;
+    run("insert into chunk select * from before").await;
+    run("drop table before").await;
+    let desk = Desk::open(&stage).await;
+    assert_eq!(desk.all(&stream.id).await, []);
+    let gone = async {
+        while chunks().await > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, gone).await.expect("no pieces in time");
+    desk.append(&stream, "{}", 1).await;
+    assert_eq!(desk.all(&stream.id).await, [(301, "{}".to_owned())]);
+    desk.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_event_is_a_gap_of_one_to_whoever_comes_by() {
     for flags in [&[][..], &NO_MEMORY] {
