@@ -11,6 +11,7 @@ pub mod inbound;
 pub mod json;
 pub mod line;
 pub mod operations;
+pub mod pages;
 pub mod pump;
 pub mod reply;
 pub mod rest;
@@ -24,6 +25,7 @@ use actix_web::web::{self, ServiceConfig};
 pub fn routes(config: &mut ServiceConfig) {
     config
         .configure(operations::routes)
+        .configure(pages::routes)
         .configure(session::verbs::routes)
         .configure(rest::verbs::routes)
         .default_service(web::to(operations::unknown));

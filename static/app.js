@@ -1,0 +1,116 @@
+// Where it starts: finds out who is there, and puts the page of the address into the frame.
+// Invariant: a page that was left is told so (`view.signal`) and stops asking.
+
+import { me, wire, whoIsThere, leave } from "./api.js";
+import { el, skeleton, picture, problem, button } from "./ui.js";
+import { shell, brand } from "./shell.js";
+import { signIn } from "./pages/sign-in.js";
+
+const PAGES = {
+  "": ["Overview", () => import("./pages/overview.js")],
+  tokens: ["Tokens", () => import("./pages/tokens.js")],
+  streams: ["Streams", () => import("./pages/streams.js")],
+  stream: ["Stream", () => import("./pages/stream.js")],
+  connections: ["Connections", () => import("./pages/connections.js")],
+  users: ["Users", () => import("./pages/users.js")],
+  audit: ["Audit", () => import("./pages/audit.js")],
+  account: ["Account", () => import("./pages/account.js")],
+};
+
+const app = document.getElementById("app");
+let frame = null;
+let left = new AbortController();
+
+const parts = () => location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+
+const waiting = () => el("div", { class: "view" }, el("div", { class: "head" }, skeleton(1, "title")), skeleton(6));
+
+/** Puts the form of who is not signed in, or that of a first password, in place of everything. */
+async function door(name, argument) {
+  frame = null;
+  document.title = name === "welcome" ? "Welcome · Streamgate" : "Sign in · Streamgate";
+  const make = name === "welcome" ? (await import("./pages/welcome.js")).welcome : signIn;
+  app.replaceChildren(el("main", { class: "door", id: "main" }, el("div", {}, brand(), make(argument, entered))));
+  app.querySelector("[autofocus]")?.focus();
+}
+
+function entered(said) {
+  if (location.hash.startsWith("#/welcome")) history.replaceState(null, "", "#/");
+  route({ focus: true, said });
+}
+
+async function route({ focus = true, said } = {}) {
+  left.abort();
+  left = new AbortController();
+  const [name, argument] = parts();
+  if (name === "welcome") return door("welcome", argument);
+  if (!me.company) return door("sign-in", said);
+  if (!frame) {
+    frame = shell();
+    app.replaceChildren(frame);
+  }
+  await show(name === "streams" && argument ? "stream" : name, argument, focus);
+}
+
+async function show(name, argument, focus) {
+  const signal = left.signal;
+  const mark = name === "stream" ? "streams" : name;
+  frame.mark(mark);
+  const page = PAGES[name];
+  document.title = `${page?.[0] ?? "Not found"} · ${me.company} · Streamgate`;
+  const main = frame.main;
+  if (!page) {
+    main.replaceChildren(el("div", { class: "view" }, el("h1", { tabindex: -1 }, "Nothing here"),
+      picture("search", "There is no such page", "The address may be mistyped.", el("a", { class: "button", href: "#/" }, "To the overview"))));
+  } else {
+    main.replaceChildren(waiting());
+    main.setAttribute("aria-busy", "true");
+    const view = el("div", { class: "view" });
+    try {
+      const { open } = await page[1]();
+      if (signal.aborted) return;
+      await open({ node: view, signal, argument });
+    } catch (error) {
+      if (signal.aborted || error.name === "AbortError") return;
+      view.replaceChildren(el("h1", { tabindex: -1 }, page[0]), failure(error));
+    }
+    if (signal.aborted) return;
+    main.replaceChildren(view);
+    main.removeAttribute("aria-busy");
+  }
+  scrollTo(0, 0);
+  if (focus) main.querySelector("h1")?.focus({ preventScroll: true });
+}
+
+/** A module that cannot be had any more means that the server was updated meanwhile. */
+function failure(error) {
+  if (error instanceof TypeError && /module|import/i.test(error.message)) {
+    return picture("again", "The server has another version", "Load the page again to go on.", button("Load again", () => location.reload(), { kind: "primary" }));
+  }
+  if (!error.code) console.error(error);
+  return problem(error, () => route());
+}
+
+async function start() {
+  app.replaceChildren(el("main", { class: "door", "aria-busy": "true" }, el("div", {}, brand(), skeleton(3))));
+  try {
+    await whoIsThere();
+    await route({ focus: false });
+  } catch (error) {
+    app.replaceChildren(el("main", { class: "door" }, el("div", {}, brand(), problem(error, start))));
+  }
+}
+
+wire.addEventListener("signedout", () => {
+  leave();
+  document.querySelectorAll("dialog").forEach((open) => open.close());
+  route({ said: "You have been signed out. Sign in to go on where you were." });
+});
+wire.addEventListener("left", () => {
+  history.replaceState(null, "", "#/");
+  route({ said: "You are signed out." });
+});
+wire.addEventListener("unreachable", () => { if (frame) frame.away.hidden = false; });
+wire.addEventListener("reached", () => { if (frame) frame.away.hidden = true; });
+window.addEventListener("hashchange", () => route());
+start();
