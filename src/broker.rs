@@ -8,12 +8,15 @@
 mod events;
 mod seats;
 mod streams;
+mod watching;
 mod wishes;
 
 pub use seats::Seat;
+pub use watching::{Numbers, Watched};
 pub use wishes::{Following, From, Publishing, Subscribed};
 
 use crate::broker::seats::Seats;
+use crate::broker::watching::Watching;
 use crate::catalogue::Catalogue;
 use crate::database::now_ms;
 use crate::domain::error::{Code, Error, Fault, Refusal};
@@ -51,6 +54,7 @@ pub struct Broker {
     limits: Limits,
     metrics: Arc<Metrics>,
     seats: Seats,
+    watching: Watching,
     /// Streams deleted since the last look.
     gone: Mutex<Vec<StreamId>>,
     stopping: AtomicBool,
@@ -74,6 +78,7 @@ impl Broker {
             limits,
             metrics,
             seats: Seats::default(),
+            watching: Watching::default(),
             gone: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
@@ -136,6 +141,7 @@ impl Broker {
                 access: Access { token, narrowed },
                 broker: Arc::clone(self),
                 session,
+                watched: None,
             }),
             Err(refusal) => {
                 self.seats.leave(&token, &self.metrics);

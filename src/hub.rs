@@ -93,6 +93,13 @@ impl Hub {
         }
     }
 
+    /// Tells one worker, if it is still there.
+    pub fn tell_one(&self, worker: WorkerId, notice: Notice) {
+        if let Some(Some(mailbox)) = self.workers.read().get(worker.0) {
+            mailbox.notify(notice);
+        }
+    }
+
     /// Tells every worker.
     pub fn tell(&self, notice: &Notice) {
         for mailbox in self.workers.read().iter().flatten() {

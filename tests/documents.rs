@@ -33,6 +33,7 @@ fn every_route_is_in_the_readme() {
         include_str!("../src/protocol/operations.rs"),
         include_str!("../src/protocol/session/verbs.rs"),
         include_str!("../src/protocol/rest/verbs.rs"),
+        include_str!("../src/protocol/rest/watch.rs"),
     ];
     let mut routes = 0;
     for source in sources {

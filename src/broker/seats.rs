@@ -3,6 +3,7 @@
 //! Invariant: a place is given back exactly once, when its seat is dropped.
 
 use crate::broker::Broker;
+use crate::broker::watching::Watched;
 use crate::domain::error::{Code, Refusal};
 use crate::domain::limits::Limits;
 use crate::domain::session_id::SessionId;
@@ -11,6 +12,7 @@ use crate::metrics::Metrics;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The connections of a server, counted.
@@ -29,6 +31,8 @@ pub struct Seat {
     pub access: Access,
     pub(super) broker: Arc<Broker>,
     pub(super) session: SessionId,
+    /// How it is listed, once it has a connection.
+    pub(super) watched: Option<Arc<Watched>>,
 }
 
 impl Seats {
@@ -74,6 +78,11 @@ impl Seats {
 }
 
 impl Seat {
+    /// Where the peer of the connection that sits here is.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.watched.as_ref().and_then(|watched| watched.peer)
+    }
+
     /// The product this seat is in.
     pub fn broker(&self) -> &Arc<Broker> {
         &self.broker
@@ -82,6 +91,9 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        if let Some(watched) = &self.watched {
+            self.broker.watching.leave(watched);
+        }
         self.broker.seats.leave(&self.access.token, &self.broker.metrics);
         self.broker.sessions.leave(&self.session);
     }

@@ -63,6 +63,7 @@ catalogue! {
     PathMalformed = "path.malformed", 400, None, false, "A path is /<company>/<segment>…, at most 128 characters.";
     BodyMalformed = "body.malformed", 400, None, false, "Correct the body; the text says where it stops being right.";
     BodyEncoding = "body.encoding", 415, None, false, "Send the body as it is, without Content-Encoding.";
+    ConnectionUnknown = "connection.unknown", 404, None, false, "List the connections that there are; this one has ended.";
     EventMalformed = "event.malformed", 400, None, false, "An event is {\"elems\":{…}}, optionally with \"hash\" and \"path\".";
     EventUnknown = "event.unknown", 404, None, false, "Check the event's id; the stream may have let go of it.";
     EventRepeated = "event.repeated", 409, None, false, "Nothing: the stream has an event of this hash already. For another event use another hash.";
@@ -96,6 +97,7 @@ catalogue! {
     LimitKeys = "limit.keys", 429, None, true, "Use fewer Idempotency-Keys, raise STREAMGATE_MAX_KEY_BYTES or shorten STREAMGATE_KEY_WINDOW.";
     LimitRequests = "limit.requests", 429, None, true, "Wait for answers before asking for more, or raise STREAMGATE_MAX_OPEN_REQUESTS.";
     LimitPending = "limit.pending", 503, None, true, "Publish more slowly: the disk does not keep up. Or raise STREAMGATE_MAX_PENDING_BYTES.";
+    ConnectionClosed = "connection.closed", 410, Some(4004), true, "An operator closed this connection; connect again if it is still wanted.";
     ReaderSlow = "reader.slow", 503, Some(4003), true, "Read faster, or subscribe with another whenSlow; then connect again and resume from the last offset.";
     LogFull = "log.full", 503, None, true, "Make room on the server's disk; publishing goes on by itself.";
     LogUnavailable = "log.unavailable", 503, None, true, "The server's disk fails; its log has the cause. Publishing goes on by itself once it writes again.";

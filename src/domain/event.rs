@@ -31,6 +31,13 @@ pub enum Wire {
 impl Wire {
     /// How many there are.
     pub const COUNT: usize = 1;
+
+    /// The word in a list of connections.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Wire::Session => "ws",
+        }
+    }
 }
 
 /// What was written, and where.

@@ -65,6 +65,11 @@ impl SessionId {
         text
     }
 
+    /// The half before the dot of the ids of a token's sessions.
+    pub fn first_half(token: TokenKey) -> String {
+        URL_SAFE_NO_PAD.encode(token.0)
+    }
+
     /// What the MAC covers.
     pub fn signed_part(&self) -> &[u8] {
         &self.0[..SIGNED]

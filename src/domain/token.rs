@@ -72,6 +72,15 @@ impl Access {
         self.narrowed.as_deref().unwrap_or(&self.token.scope)
     }
 
+    /// Refused with `scope.denied` unless a user of the company asks, not the holder of a restricted token.
+    pub fn check_user(&self) -> Result<(), Refusal> {
+        if self.token.user.is_none() {
+            let text = "this is for the company's users, not for restricted tokens";
+            return Err(Refusal::new(Code::ScopeDenied, text));
+        }
+        Ok(())
+    }
+
     /// Refused with `stream.unknown` for another company's path, with `scope.denied` for one of
     /// the own company that the scope does not allow, whether there is such a stream or not.
     pub fn check_path(&self, verb: Verb, path: &Path) -> Result<(), Refusal> {

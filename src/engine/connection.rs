@@ -39,6 +39,8 @@ pub struct Connection<P> {
     pub outbox: Outbox,
     /// Nothing but replies is pushed any more.
     pub closing: bool,
+    /// Events put into its outbox so far.
+    pub sent: u64,
     pub(super) dialect: &'static Dialect,
     /// Sorted by stream.
     pub(super) subscriptions: Vec<(StreamId, u32)>,
@@ -63,6 +65,7 @@ impl<P> Connection<P> {
             },
             outbox: Outbox::default(),
             closing: false,
+            sent: 0,
             dialect,
             subscriptions: Vec::new(),
             behind: VecDeque::new(),
@@ -70,6 +73,11 @@ impl<P> Connection<P> {
             reading: false,
             dirty: false,
         }
+    }
+
+    /// How many streams it follows.
+    pub fn subscription_count(&self) -> usize {
+        self.subscriptions.len()
     }
 
     /// Where a stream stands, or would stand, among the subscriptions.

@@ -73,9 +73,16 @@ impl<P> Shard<P> {
         self.now_ms = now_ms;
     }
 
-    /// Adds a connection.
-    pub fn open(&mut self, port: P, dialect: &'static Dialect, token: TokenKey, now: Moment) -> ConnectionKey {
-        self.connections.insert(Connection::new(port, dialect, token, now))
+    /// Adds a connection; `port` makes the caller's part of it, knowing its name.
+    pub fn open(
+        &mut self,
+        port: impl FnOnce(ConnectionKey) -> P,
+        dialect: &'static Dialect,
+        token: TokenKey,
+        now: Moment,
+    ) -> ConnectionKey {
+        let make = |key| Connection::new(port(key), dialect, token, now);
+        self.connections.insert_with_key(make)
     }
 
     /// Removes a connection, whose subscriptions have been ended.
@@ -113,9 +120,7 @@ impl<P> Shard<P> {
 
     /// How many streams a connection subscribes to.
     pub fn subscription_count(&self, key: ConnectionKey) -> usize {
-        self.connections
-            .get(key)
-            .map_or(0, |connection| connection.subscriptions.len())
+        self.connections.get(key).map_or(0, Connection::subscription_count)
     }
 
     /// How many subscriptions of a connection have a filter.
@@ -199,6 +204,10 @@ impl<P> Shard<P> {
         let keys: Vec<ConnectionKey> = subscribers.map(|(_, subscriber)| subscriber.connection).collect();
         for key in &keys {
             self.unsubscribe(*key, stream);
+            if let Some(connection) = self.connections.get_mut(*key) {
+                // Nothing is said of it, but what is known of the connection is another number.
+                connection.mark(*key, &mut self.dirty);
+            }
         }
         keys.len()
     }
@@ -251,6 +260,7 @@ impl<P> Shard<P> {
                     if count == 0 || connection.outbox.push(bytes, self.outbox_limit) == Verdict::Taken {
                         subscriber.subscription.advance(last);
                         self.counts.delivered += count;
+                        connection.sent += count;
                         connection.mark(subscriber.connection, &mut self.dirty);
                         continue;
                     }

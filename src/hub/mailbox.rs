@@ -4,6 +4,7 @@
 
 use crate::domain::event::Event;
 use crate::domain::id::{StreamId, TokenKey};
+use crate::engine::connection::ConnectionKey;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -15,6 +16,8 @@ pub enum Notice {
     TokenEnded(TokenKey),
     /// A stream is no more.
     StreamGone(StreamId),
+    /// A connection of this worker is to end.
+    ConnectionClosed(ConnectionKey),
     /// The server stops; all connections end.
     Stopping,
 }

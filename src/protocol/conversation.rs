@@ -9,7 +9,7 @@ use crate::engine::connection::{ConnectionKey, Dialect};
 use crate::protocol::frame;
 use crate::protocol::inbound::{Arrival, Inbound};
 use crate::protocol::line::{Ending, Line, Ready};
-use crate::protocol::pump::{self, Desk};
+use crate::protocol::pump::{self, Desk, Port};
 use bytes::{Bytes, BytesMut};
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -52,7 +52,6 @@ pub struct Conversation {
     inbound: RefCell<Inbound>,
     /// Requests that are not answered yet.
     open_requests: Cell<usize>,
-    peer: Option<SocketAddr>,
     opened: Instant,
 }
 
@@ -72,12 +71,16 @@ pub struct Opening {
 
 impl Conversation {
     /// Registers the connection with its worker and starts its task.
-    pub fn start(desk: Rc<Desk>, seat: Seat, opening: Opening) {
+    pub fn start(desk: Rc<Desk>, mut seat: Seat, opening: Opening) {
         let line = Rc::new(opening.line);
         let now = desk.now();
         let token = seat.access.token.key;
         let dialect = &opening.speech.dialect;
-        let key = desk.shard.borrow_mut().open(Rc::clone(&line), dialect, token, now);
+        let port = |key| Port {
+            line: Rc::clone(&line),
+            watched: seat.show((desk.id, key), dialect.wire, opening.peer),
+        };
+        let key = desk.shard.borrow_mut().open(port, dialect, token, now);
         desk.pulse.borrow_mut().watch(key, now);
         desk.shard.borrow_mut().reply(key, opening.answer);
         let mut inbound = Inbound::new(seat.broker().limits().max_frame_bytes);
@@ -90,7 +93,6 @@ impl Conversation {
             speech: opening.speech,
             inbound: RefCell::new(inbound),
             open_requests: Cell::new(0),
-            peer: opening.peer,
             opened: Instant::now(),
         };
         actix_rt::spawn(Rc::new(conversation).run());
@@ -297,7 +299,7 @@ impl Conversation {
             target: "streamgate::access",
             company = %token.company,
             token = %token.key,
-            peer = self.peer.map(tracing::field::display),
+            peer = self.seat.peer().map(tracing::field::display),
             reason = self.line.ending(),
             seconds = self.opened.elapsed().as_secs(),
             sent_bytes = self.line.sent_bytes(),
@@ -308,6 +310,9 @@ impl Conversation {
 
 impl Drop for Conversation {
     fn drop(&mut self) {
+        if let Some(connection) = self.desk.shard.borrow_mut().get_mut(self.key) {
+            pump::note(connection);
+        }
         self.seat.broker().disconnect(&*self.desk, self.key);
     }
 }

@@ -3,12 +3,12 @@
 //! Invariants: one write for each connection and burst, however many events; nobody is waited
 //! for, what would block is left to the connection's own task; others get a turn in between.
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Numbers, Watched};
 use crate::database::now_ms;
 use crate::domain::error::{Code, Refusal};
 use crate::domain::event::Event;
 use crate::domain::id::TokenKey;
-use crate::engine::connection::ConnectionKey;
+use crate::engine::connection::{Connection, ConnectionKey};
 use crate::engine::pulse::Finding;
 use crate::engine::shard::Read;
 use crate::hub::mailbox::{Notice, Post};
@@ -28,7 +28,15 @@ const PAGES: usize = 4;
 const LIGHT: Duration = Duration::from_micros(500);
 
 /// A worker whose connections are sockets.
-pub type Desk = Worker<Rc<Line>>;
+pub type Desk = Worker<Port>;
+
+/// What a worker has of each connection.
+pub struct Port {
+    /// Its socket.
+    pub line: Rc<Line>,
+    /// Where its numbers are read by others.
+    pub watched: Arc<Watched>,
+}
 
 /// Runs a worker until its thread ends. `hold_off` bounds how long events may gather after a flush.
 pub async fn run(desk: Rc<Desk>, broker: Arc<Broker>, hold_off: Duration) {
@@ -147,16 +155,26 @@ pub fn flush(desk: &Desk, key: ConnectionKey) {
     };
     let mut total = 0;
     while !connection.outbox.is_empty() {
-        let count = connection.port.write(&connection.outbox);
+        let count = connection.port.line.write(&connection.outbox);
         if count == 0 {
             break;
         }
         connection.outbox.wrote(count);
         total += count;
     }
+    note(connection);
     if total > 0 && shard.has_written(key, total) {
         desk.mailbox.ring();
     }
+}
+
+/// Lets others see what has become of a connection so far.
+pub fn note(connection: &Connection<Port>) {
+    connection.port.watched.note(Numbers {
+        sent: connection.sent,
+        waiting: connection.outbox.bytes() as u64,
+        subscriptions: u32::try_from(connection.subscription_count()).unwrap_or(u32::MAX),
+    });
 }
 
 /// As [`flush`], after a socket would have blocked: that it takes bytes again is a sign of life.
@@ -187,7 +205,7 @@ fn look_around(desk: &Desk, broker: &Broker) {
             }
             Finding::Dead => {
                 broker.metrics().peers_dead.inc();
-                connection.port.break_off(Ending::Dead);
+                connection.port.line.break_off(Ending::Dead);
                 continue;
             }
         }
@@ -214,6 +232,10 @@ fn obey(desk: &Desk, broker: &Broker, notice: &Notice) {
                 dismiss(desk, broker, &refusal, &keys);
             }
         }
+        Notice::ConnectionClosed(key) => {
+            let refusal = Refusal::new(Code::ConnectionClosed, "closed by an operator");
+            dismiss(desk, broker, &refusal, &[*key]);
+        }
         Notice::Stopping => {
             let refusal = Refusal::new(Code::ServerStopping, "the server is stopping, connect again");
             dismiss(desk, broker, &refusal, &chosen(desk, |_| true));
@@ -238,8 +260,8 @@ fn dismiss(desk: &Desk, broker: &Broker, refusal: &Refusal, keys: &[ConnectionKe
         }
         broker.metrics().count_refusal(refusal.code);
         if let Some(connection) = shard.get_mut(*key) {
-            connection.port.end(Ending::Refused(refusal.code));
-            connection.port.wake();
+            connection.port.line.end(Ending::Refused(refusal.code));
+            connection.port.line.wake();
         }
     }
 }

@@ -4,4 +4,5 @@ pub mod find;
 pub mod found;
 pub mod only;
 pub mod verbs;
+pub mod watch;
 pub mod wire;

@@ -1,6 +1,7 @@
 //! The server as its clients see it: one binary, one stage, a file for each story.
 
 mod conditional;
+mod connections;
 mod creating;
 mod crowd;
 mod deleting;

@@ -118,6 +118,7 @@ impl<P> Shard<P> {
                     break;
                 }
                 self.counts.delivered += 1;
+                connection.sent += 1;
             }
             subscription.advance(event.offset);
         }

@@ -107,7 +107,7 @@ impl World {
     fn new(capacities: [u64; 2]) -> Self {
         let mut shard = Shard::new(OUTBOX);
         let keys = (0..CONNECTIONS)
-            .map(|_| shard.open((), &DIALECT, TOKEN, Moment(0)))
+            .map(|_| shard.open(|_| (), &DIALECT, TOKEN, Moment(0)))
             .collect();
         Self {
             shard,

@@ -11,17 +11,20 @@ use crate::domain::token::Access;
 use crate::protocol::operations::other;
 use crate::protocol::reply::{self, Done, Envelope, Success};
 use crate::protocol::rest::found;
+use crate::protocol::rest::watch;
 use crate::protocol::rest::wire::{self, ListQuery, PublishQuery};
 use crate::protocol::{events, extract, json};
 use actix_web::web::{self, Data, Payload, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::de::DeserializeOwned;
 
-type Outcome = Result<(Done, String), Error>;
+/// What came of a request: the body of its answer.
+pub type Outcome = Result<(Done, String), Error>;
 
 /// All routes of this protocol.
 pub fn routes(config: &mut ServiceConfig) {
     config
+        .configure(watch::routes)
         .service(
             web::resource("/v5.0/{company}/event")
                 .get(found::find)
