@@ -6,37 +6,33 @@
 //! stream cannot be told from one that does not exist.
 
 mod events;
+mod following;
+mod overview;
 mod seats;
 mod streams;
 mod watching;
 mod wishes;
 
+pub use overview::{Overview, Problem};
 pub use seats::Seat;
-pub use watching::{Numbers, Watched};
+pub use watching::{Numbers, Sums, Watched};
 pub use wishes::{Following, From, Publishing, Subscribed};
 
 use crate::broker::seats::Seats;
 use crate::broker::watching::Watching;
 use crate::catalogue::Catalogue;
-use crate::database::now_ms;
+use crate::database::{Space, now_ms};
 use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::event::Draft;
 use crate::domain::id::{IdentityId, StreamId, TokenKey};
 use crate::domain::limits::Limits;
-use crate::domain::position::Offset;
 use crate::domain::scope::{Scope, ScopeJson, Verb};
 use crate::domain::session_id::SessionId;
-use crate::domain::stream::{Stream, Target};
+use crate::domain::stream::Stream;
 use crate::domain::token::Access;
-use crate::engine::connection::ConnectionKey;
 use crate::engine::filter::Subject;
-use crate::engine::ledger::Page;
-use crate::engine::resume::Resume;
-use crate::engine::shard::{Part, Read};
-use crate::engine::subscription::{State, Subscription};
 use crate::hub::Hub;
 use crate::hub::mailbox::Notice;
-use crate::hub::worker::Worker;
 use crate::log::{Log, Publication, Published, RequestKey};
 use crate::metrics::Metrics;
 use crate::sessions::{Sessions, Wishes};
@@ -55,6 +51,8 @@ pub struct Broker {
     metrics: Arc<Metrics>,
     seats: Seats,
     watching: Watching,
+    /// How full the disk was when last looked at.
+    space: Mutex<Space>,
     /// Streams deleted since the last look.
     gone: Mutex<Vec<StreamId>>,
     stopping: AtomicBool,
@@ -79,6 +77,7 @@ impl Broker {
             metrics,
             seats: Seats::default(),
             watching: Watching::default(),
+            space: Mutex::default(),
             gone: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
@@ -135,7 +134,8 @@ impl Broker {
         self.check_running()?;
         self.sessions.verify(&session)?;
         let token = self.catalogue.token(session.token())?;
-        self.seats.enter(&token, &self.limits, &self.metrics)?;
+        let entered = self.seats.enter(&token, &self.limits, &self.metrics);
+        entered.inspect_err(|_| self.watching.room(token.company_id).refuse(now_ms()))?;
         match self.sessions.enter(&session) {
             Ok(narrowed) => Ok(Seat {
                 access: Access { token, narrowed },
@@ -155,11 +155,12 @@ impl Broker {
         self.catalogue.check_token(token)
     }
 
-    // Publishing and subscribing
+    // Publishing
 
     /// Writes all of it, in order, or nothing; returns once it is as safe as was asked for.
     pub async fn publish(&self, access: &Access, publishing: Publishing) -> Result<Published, Error> {
         self.check_running()?;
+        let asked = self.metrics.delivery_seconds.stamp();
         let (creator, now_ms) = (access.token.creator, now_ms());
         let key = publishing.key;
         let key = key.map(|(key, request)| RequestKey::new(creator, &key, &request));
@@ -181,12 +182,19 @@ impl Broker {
         let publication = Publication {
             creator,
             now_ms,
+            asked,
             drafts,
             ack: publishing.ack,
             expected,
             key,
         };
-        self.log.append(publication).await
+        let published = self.log.append(publication).await?;
+        if !is_retry {
+            self.watching
+                .room(access.token.company_id)
+                .publish(published.events.len());
+        }
+        Ok(published)
     }
 
     /// Refused unless the stream's own filter takes it.
@@ -204,123 +212,6 @@ impl Broker {
         }
         let text = format!("the stream takes what its filter accepts: {}", filter.source());
         Err(Refusal::new(Code::EventFiltered, text))
-    }
-
-    /// Subscribes a connection; doing it twice is doing it once.
-    ///
-    /// The worker is made to listen before the head is read, so nothing falls between. Nothing is
-    /// pushed here: the caller pushes the acknowledgement before this thread delivers again.
-    pub fn subscribe<P>(
-        &self,
-        worker: &Worker<P>,
-        key: ConnectionKey,
-        access: &Access,
-        target: &Target,
-        following: Following,
-    ) -> Result<Subscribed, Refusal> {
-        let stream = self.find(access, Verb::Read, target)?;
-        let there = worker.shard.borrow_mut().cursor(key, &stream.id);
-        if let Some(cursor) = there {
-            let view = self.log.open(&stream);
-            let resume = Resume::from(&view, cursor);
-            return Ok(Subscribed { stream, view, resume });
-        }
-        let most = self.limits.max_subscriptions;
-        if worker.shard.borrow().subscription_count(key) >= most {
-            let text = format!("a connection has at most {most} subscriptions");
-            return Err(Refusal::new(Code::LimitSubscriptions, text));
-        }
-        self.check_filters(worker, key, &following)?;
-        worker.listen(stream.id);
-        let view = self.log.open(&stream);
-        let resume = match following.from {
-            From::Head => Resume::live(&view),
-            From::Position(position) => Resume::since(&view, position),
-            From::Last(count) => Resume::last(&view, count),
-        };
-        let subscription = match resume.cursor < view.head {
-            true => Subscription::replay(resume.cursor),
-            false => Subscription::live(resume.cursor),
-        };
-        let terms = following.terms.map(Box::new);
-        worker.shard.borrow_mut().subscribe(key, stream.id, subscription, terms);
-        if subscription.state() != State::Live {
-            worker.mailbox.ring();
-        }
-        self.metrics.subscriptions.inc();
-        Ok(Subscribed { stream, view, resume })
-    }
-
-    /// Filters cost memory and time whether or not anything comes of them.
-    fn check_filters<P>(&self, worker: &Worker<P>, key: ConnectionKey, following: &Following) -> Result<(), Refusal> {
-        let has_filter = following.terms.as_ref().is_some_and(|terms| terms.filter.is_some());
-        let most = self.limits.max_filters;
-        if has_filter && worker.shard.borrow_mut().filter_count(key) >= most {
-            let text = format!("a connection has at most {most} subscriptions with a filter");
-            return Err(Refusal::new(Code::LimitFilter, text));
-        }
-        Ok(())
-    }
-
-    /// Ends a subscription; that there was none is no mistake.
-    pub fn unsubscribe<P>(&self, worker: &Worker<P>, key: ConnectionKey, target: &Target) {
-        let stream = match target {
-            Target::Id(id) => Some(*id),
-            Target::Path(_) => self.catalogue.find(target).map(|stream| stream.id),
-        };
-        let Some(stream) = stream.filter(|stream| worker.shard.borrow().subscribes(key, stream)) else {
-            return;
-        };
-        self.metrics.subscriptions.dec();
-        if worker.shard.borrow_mut().unsubscribe(key, &stream) {
-            worker.ignore(&stream);
-        }
-    }
-
-    /// Ends all subscriptions of a connection, such as one that is saying goodbye.
-    pub fn unsubscribe_all<P>(&self, worker: &Worker<P>, key: ConnectionKey) {
-        let count = worker.shard.borrow().subscription_count(key);
-        self.metrics.subscriptions.dec_by(count as i64);
-        let silent = worker.shard.borrow_mut().unsubscribe_all(key);
-        silent.iter().for_each(|stream| worker.ignore(stream));
-    }
-
-    /// A connection is gone: nothing of it stays.
-    pub fn disconnect<P>(&self, worker: &Worker<P>, key: ConnectionKey) {
-        self.unsubscribe_all(worker, key);
-        worker.shard.borrow_mut().close(key);
-    }
-
-    /// What a subscription that is behind goes on with, if that is in memory.
-    pub fn read_recent(&self, read: &Read) -> Option<Page> {
-        match read.part {
-            Part::All | Part::Newest => self.log.read_recent(&read.stream, self.begin(read)),
-            Part::Nothing => Some(Page {
-                events: Vec::new(),
-                head: self.log.head(&read.stream),
-                keeps: true,
-            }),
-        }
-    }
-
-    /// What a subscription that is behind goes on with, from the disk.
-    pub async fn read(&self, read: &Read) -> Result<Page, Fault> {
-        self.log.read(&read.stream, self.begin(read)).await
-    }
-
-    /// The place after which a subscription goes on; who wants the newest only passes over the rest.
-    fn begin(&self, read: &Read) -> Offset {
-        match read.part {
-            Part::Newest => self.log.head(&read.stream).previous().max(read.after),
-            Part::All | Part::Nothing => read.after,
-        }
-    }
-
-    /// A stream is no more: its subscriptions end.
-    pub fn end_stream<P>(&self, worker: &Worker<P>, stream: &StreamId) {
-        let ended = worker.shard.borrow_mut().drop_stream(stream);
-        self.metrics.subscriptions.dec_by(ended as i64);
-        worker.ignore(stream);
     }
 
     // What happens by itself

@@ -33,6 +33,19 @@ pub struct Database {
     path: PathBuf,
 }
 
+/// Room on the disk of a database, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// What is free for us.
+    pub free: u64,
+    /// All that there is.
+    pub total: u64,
+    /// The file.
+    pub database: u64,
+    /// Its write-ahead log.
+    pub log: u64,
+}
+
 impl Database {
     /// Opens the file, and makes its tables if need be.
     pub async fn open(url: &str) -> Result<(Self, SqlitePool), Fault> {
@@ -90,6 +103,18 @@ impl Database {
     /// Where the file is.
     pub fn path(&self) -> &std::path::Path {
         &self.path
+    }
+
+    /// Looks how much room there is and how much is taken.
+    pub fn space(&self) -> Result<Space, Fault> {
+        let disk = rustix::fs::statvfs(&self.path).map_err(std::io::Error::from)?;
+        let log = PathBuf::from(format!("{}-wal", self.path.display()));
+        Ok(Space {
+            free: disk.f_bavail.saturating_mul(disk.f_frsize),
+            total: disk.f_blocks.saturating_mul(disk.f_frsize),
+            database: self.path.metadata()?.len(),
+            log: log.metadata().map_or(0, |log| log.len()),
+        })
     }
 
     /// A connection of one's own.

@@ -2,6 +2,10 @@
 //!
 //! Invariant: labels come from closed enums only, never from what a client sent.
 
+mod latency;
+
+pub use latency::{Latency, Quantiles};
+
 use crate::domain::error::Code;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -72,6 +76,14 @@ metrics! {
     log_events_read: Counter,
     /// Pieces of streams read from the disk
     log_chunks_read: Counter,
+    /// Seconds from a publishing request until all sockets of a worker had what it wrote at once; one measurement each time
+    delivery_seconds: Latency,
+    /// Bytes free on the database's disk
+    disk_free_bytes: Gauge,
+    /// Bytes of the database file
+    database_bytes: Gauge,
+    /// Bytes of the database's write-ahead log
+    write_ahead_bytes: Gauge,
     /// Streams in the catalogue now
     streams: Gauge,
     /// HTTP requests by the class of their status

@@ -51,6 +51,8 @@ const FOLLOW: Duration = Duration::from_millis(250);
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often it is written down when tokens were used.
 const WRITE_USED: Duration = Duration::from_secs(10);
+/// How often the disk is looked at; what happened in two such times counts as recent.
+const MEASURE: Duration = Duration::from_secs(30);
 /// The least time for the last write.
 const LAST_WRITE: Duration = Duration::from_millis(500);
 /// The longest that the log's last writing may take.
@@ -105,10 +107,11 @@ impl Server {
         let limits = config.limits.clone();
         let broker = Arc::new(Broker::new(catalogue, sessions, log, hub, limits, metrics));
         broker.follow_changes().await?;
+        broker.note_space(database.space()?);
         Ok(Self {
             address,
             http: serve_http(listener, &broker, config)?,
-            chores: start_chores(&broker),
+            chores: start_chores(&broker, &database),
             broker,
             demo,
             writing,
@@ -318,10 +321,11 @@ async fn log_request(
     Ok(response)
 }
 
-fn start_chores(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
+fn start_chores(broker: &Arc<Broker>, database: &Database) -> Vec<JoinHandle<()>> {
     let follow = Arc::clone(broker);
     let sweep = Arc::clone(broker);
     let write = Arc::clone(broker);
+    let measure = (Arc::clone(broker), database.clone());
     vec![
         tokio::spawn(repeat(FOLLOW, move || {
             let broker = Arc::clone(&follow);
@@ -334,6 +338,16 @@ fn start_chores(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
         tokio::spawn(repeat(WRITE_USED, move || {
             let broker = Arc::clone(&write);
             async move { broker.write_used_tokens().await }
+        })),
+        tokio::spawn(repeat(MEASURE, move || {
+            let (broker, database) = measure.clone();
+            async move {
+                // A disk that hangs holds up this chore and nobody else.
+                let space = tokio::task::spawn_blocking(move || database.space()).await;
+                broker.note_space(space.map_err(std::io::Error::other)??);
+                broker.metrics().delivery_seconds.turn();
+                Ok(())
+            }
         })),
     ]
 }

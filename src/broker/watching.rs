@@ -89,8 +89,8 @@ pub(super) struct Room {
     /// The most that was ever told as delivered.
     told: AtomicU64,
     /// Connections refused for want of room, and when the last one was, in milliseconds since 1970.
-    pub(super) refused: AtomicU64,
-    pub(super) refused_ms: AtomicU64,
+    refused: AtomicU64,
+    refused_ms: AtomicU64,
 }
 
 #[derive(Default)]
@@ -150,6 +150,25 @@ impl Room {
         watched
     }
 
+    /// Events were published.
+    pub(super) fn publish(&self, count: usize) {
+        self.published.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// A connection was refused for want of room.
+    pub(super) fn refuse(&self, now_ms: u64) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.refused_ms.fetch_max(now_ms, Ordering::Relaxed);
+    }
+
+    /// How many connections were, and when the last one was, in milliseconds since 1970.
+    pub(super) fn refused(&self) -> (u64, u64) {
+        (
+            self.refused.load(Ordering::Relaxed),
+            self.refused_ms.load(Ordering::Relaxed),
+        )
+    }
+
     /// Adds up, a few at a time, so that those who come and go hardly wait.
     pub(super) fn sums(&self) -> Sums {
         // Read first: who ends meanwhile is missed rather than counted twice.
@@ -205,7 +224,7 @@ impl Broker {
         start: usize,
         limit: usize,
     ) -> Result<(Vec<Arc<Watched>>, usize), Refusal> {
-        access.check_user()?;
+        access.require_user()?;
         let room = self.watching.room(access.token.company_id);
         let live = room.live.lock();
         let page = live.connections.values().rev().skip(start).take(limit);
@@ -214,7 +233,7 @@ impl Broker {
 
     /// Has a connection told goodbye; refused with `connection.unknown`. For users of its company.
     pub fn close_connection(&self, access: &Access, id: ConnectionId) -> Result<(), Refusal> {
-        access.check_user()?;
+        access.require_user()?;
         let room = self.watching.room(access.token.company_id);
         let found = room.live.lock().connections.get(&id).cloned();
         let unknown = || Refusal::new(Code::ConnectionUnknown, format!("no connection {id}"));

@@ -55,10 +55,21 @@ pub struct Event {
     pub creator: IdentityId,
     /// When it was written, in milliseconds since 1970.
     pub created_ms: u64,
+    /// When it was asked for, if this process knows.
+    pub asked: Stamp,
     /// What was published.
     pub draft: Draft,
     /// What was made of it for sockets; new events have none.
     pub frames: Frames,
+}
+
+/// A moment in microseconds of this process's own clock, which begins anew after more than an hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp(pub u32);
+
+impl Stamp {
+    /// The moment of what another process wrote.
+    pub const UNKNOWN: Self = Self(0);
 }
 
 /// The bytes made of an event, one piece for each wire protocol that asked.

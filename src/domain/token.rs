@@ -72,13 +72,10 @@ impl Access {
         self.narrowed.as_deref().unwrap_or(&self.token.scope)
     }
 
-    /// Refused with `scope.denied` unless a user of the company asks, not the holder of a restricted token.
-    pub fn check_user(&self) -> Result<(), Refusal> {
-        if self.token.user.is_none() {
-            let text = "this is for the company's users, not for restricted tokens";
-            return Err(Refusal::new(Code::ScopeDenied, text));
-        }
-        Ok(())
+    /// Refused with `scope.denied` unless this is a user, not a restricted token.
+    pub fn require_user(&self) -> Result<&UserName, Refusal> {
+        let denied = || Refusal::new(Code::ScopeDenied, "this is for users, not for restricted tokens");
+        self.token.user.as_ref().ok_or_else(denied)
     }
 
     /// Refused with `stream.unknown` for another company's path, with `scope.denied` for one of

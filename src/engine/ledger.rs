@@ -12,7 +12,7 @@ mod settling;
 pub use reading::{Page, Reading};
 pub use settling::Piece;
 
-use crate::domain::event::{Draft, Event, Frames};
+use crate::domain::event::{Draft, Event, Frames, Stamp};
 use crate::domain::id::{EventId, IdentityId, Stem, StreamId};
 use crate::domain::path::Path;
 use crate::domain::position::{Epoch, Offset};
@@ -188,7 +188,14 @@ impl Ledger {
     }
 
     /// Gives a draft its place. Nobody sees it before it is taken.
-    pub fn number(&mut self, stream: &Stream, creator: IdentityId, created_ms: u64, draft: Draft) -> Arc<Event> {
+    pub fn number(
+        &mut self,
+        stream: &Stream,
+        creator: IdentityId,
+        created_ms: u64,
+        asked: Stamp,
+        draft: Draft,
+    ) -> Arc<Event> {
         let tail = self.tail(stream);
         tail.numbered = tail.numbered.next();
         let offset = tail.numbered;
@@ -198,7 +205,8 @@ impl Ledger {
             created_ms,
             draft,
         };
-        Arc::new(tail.event(stream.id, stored))
+        let event = tail.event(stream.id, stored);
+        Arc::new(Event { asked, ..event })
     }
 
     /// Takes back every place of a stream that was given and not taken.
@@ -342,6 +350,7 @@ impl Tail {
             offset: stored.offset,
             creator: stored.creator,
             created_ms: stored.created_ms,
+            asked: Stamp::UNKNOWN,
             draft: stored.draft,
             frames: Frames::default(),
         }

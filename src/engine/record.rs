@@ -360,7 +360,7 @@ impl<'a> Rest<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::event::Frames;
+    use crate::domain::event::{Frames, Stamp};
     use crate::domain::path::Path;
     use proptest::prelude::*;
 
@@ -372,6 +372,7 @@ mod tests {
             offset: Offset(offset),
             creator: IdentityId::new([2; 12]),
             created_ms,
+            asked: Stamp::UNKNOWN,
             draft: Draft {
                 elems: Payload::stored(elems.into()),
                 hash: hash.map(Into::into),

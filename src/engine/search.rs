@@ -194,7 +194,7 @@ fn key(event: &Event, value: &Value, member: &Member) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::event::{Draft, Frames};
+    use crate::domain::event::{Draft, Frames, Stamp};
     use crate::domain::id::{EventId, SYSTEM, StreamId};
     use crate::domain::path::Path;
     use crate::domain::payload::Payload;
@@ -209,6 +209,7 @@ mod tests {
                 offset: Offset(number as u64 + 1),
                 creator: SYSTEM,
                 created_ms: 0,
+                asked: Stamp::UNKNOWN,
                 draft: Draft {
                     elems: Payload::stored((*elems).into()),
                     hash: None,

@@ -9,7 +9,7 @@ mod replay;
 
 pub use replay::{Part, Read};
 
-use crate::domain::event::Event;
+use crate::domain::event::{Event, Stamp};
 use crate::domain::id::{StreamId, TokenKey};
 use crate::domain::position::Offset;
 use crate::engine::connection::{Connection, ConnectionKey, Dialect};
@@ -49,6 +49,8 @@ pub struct Shard<P> {
     too_slow: Vec<ConnectionKey>,
     outbox_limit: usize,
     counts: Counts,
+    /// When the first event of what was handed out lately was asked for, and somebody who got it.
+    asked: Option<(Stamp, ConnectionKey)>,
     now_ms: u64,
 }
 
@@ -64,6 +66,7 @@ impl<P> Shard<P> {
             too_slow: Vec::new(),
             outbox_limit,
             counts: Counts::default(),
+            asked: None,
             now_ms: 0,
         }
     }
@@ -261,6 +264,9 @@ impl<P> Shard<P> {
                         subscriber.subscription.advance(last);
                         self.counts.delivered += count;
                         connection.sent += count;
+                        if count > 0 && self.asked.is_none() {
+                            self.asked = Some((run[0].asked, subscriber.connection));
+                        }
                         connection.mark(subscriber.connection, &mut self.dirty);
                         continue;
                     }
@@ -319,6 +325,13 @@ impl<P> Shard<P> {
             connection.queue(key, &mut self.reads);
         }
         connection.waiting
+    }
+
+    /// When something of what was handed out since the last call was asked for, if that has been written.
+    pub fn take_asked(&mut self) -> Option<Stamp> {
+        let (stamp, key) = self.asked.take()?;
+        let connection = self.connections.get(key)?;
+        connection.outbox.is_empty().then_some(stamp)
     }
 
     /// What was counted since the last call.

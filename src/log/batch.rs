@@ -106,7 +106,9 @@ impl Book {
         let durabilities: Vec<Durability> = least.collect();
         let mut events = Vec::with_capacity(durabilities.len());
         for ((stream, draft), durability) in publication.drafts.into_iter().zip(durabilities) {
-            let event = self.ledger.number(&stream, publication.creator, now_ms, draft);
+            let event = self
+                .ledger
+                .number(&stream, publication.creator, now_ms, publication.asked, draft);
             let is_weak = durability < Durability::Durable && key.is_none() || stream.capacity == 0;
             if is_weak {
                 outcome.weak.insert(stream.id);

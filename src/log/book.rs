@@ -7,7 +7,7 @@
 
 use crate::domain::durability::Durability;
 use crate::domain::error::{Code, Refusal};
-use crate::domain::event::{Draft, Event, Frames};
+use crate::domain::event::{Draft, Event, Frames, Stamp};
 use crate::domain::id::{IdentityId, StreamId};
 use crate::domain::position::Offset;
 use crate::domain::stream::Stream;
@@ -25,6 +25,8 @@ pub struct Publication {
     pub creator: IdentityId,
     /// When, in milliseconds since 1970.
     pub now_ms: u64,
+    /// The same by the clock that latencies are measured with.
+    pub asked: Stamp,
     /// What, and to which streams, in order.
     pub drafts: Vec<(Arc<Stream>, Draft)>,
     /// How safe it is to be before it is answered; each stream's own way if not said.
@@ -209,6 +211,7 @@ impl Book {
                 offset: id.offset(),
                 creator: publication.creator,
                 created_ms: receipt.used_ms,
+                asked: Stamp::UNKNOWN,
                 draft: draft.clone(),
                 frames: Frames::default(),
             })
@@ -262,9 +265,13 @@ impl Book {
     fn show_at_once(&mut self, publication: Publication, show: impl FnOnce(&[Arc<Event>])) -> Published {
         let mut events = Vec::with_capacity(publication.drafts.len());
         for (stream, draft) in publication.drafts {
-            let event = self
-                .ledger
-                .number(&stream, publication.creator, publication.now_ms, draft);
+            let event = self.ledger.number(
+                &stream,
+                publication.creator,
+                publication.now_ms,
+                publication.asked,
+                draft,
+            );
             self.ledger.take(&event);
             self.ledger.weaken(&stream.id, publication.now_ms);
             if stream.capacity > 0 {

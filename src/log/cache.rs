@@ -90,7 +90,7 @@ fn weight(events: &Events) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::event::{Draft, Frames};
+    use crate::domain::event::{Draft, Frames, Stamp};
     use crate::domain::id::{EventId, SYSTEM};
     use crate::domain::path::Path;
     use crate::domain::payload::Payload;
@@ -106,6 +106,7 @@ mod tests {
                 offset: Offset(*offset),
                 creator: SYSTEM,
                 created_ms: 0,
+                asked: Stamp::UNKNOWN,
                 draft: Draft {
                     elems: Payload::stored("{}".into()),
                     hash: None,

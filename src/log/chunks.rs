@@ -6,7 +6,7 @@
 
 use crate::database::damaged;
 use crate::domain::error::Fault;
-use crate::domain::event::{Event, Frames};
+use crate::domain::event::{Event, Frames, Stamp};
 use crate::domain::id::{EventId, Stem, StreamId};
 use crate::domain::path::Path;
 use crate::domain::position::Offset;
@@ -230,6 +230,7 @@ fn revive(range: &Range, stem: Stem, stored: Stored) -> Arc<Event> {
         offset: stored.offset,
         creator: stored.creator,
         created_ms: stored.created_ms,
+        asked: Stamp::UNKNOWN,
         draft: stored.draft,
         frames: Frames::default(),
     })

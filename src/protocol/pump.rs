@@ -58,6 +58,7 @@ pub async fn run(desk: Rc<Desk>, broker: Arc<Broker>, hold_off: Duration) {
             rest = later;
             decide(&desk, &broker, round, post.missed && rest.is_empty());
             write(&desk, &mut dirty).await;
+            measure(&desk, &broker);
             if rest.is_empty() {
                 break;
             }
@@ -263,6 +264,12 @@ fn dismiss(desk: &Desk, broker: &Broker, refusal: &Refusal, keys: &[ConnectionKe
             connection.port.line.end(Ending::Refused(refusal.code));
             connection.port.line.wake();
         }
+    }
+}
+
+fn measure(desk: &Desk, broker: &Broker) {
+    if let Some(stamp) = desk.shard.borrow_mut().take_asked() {
+        broker.metrics().delivery_seconds.observe(stamp);
     }
 }
 

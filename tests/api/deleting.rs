@@ -10,7 +10,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgate::database::{Database, now_ms};
-use streamgate::domain::event::Draft;
+use streamgate::domain::event::{Draft, Stamp};
 use streamgate::domain::id::{SYSTEM, StreamId};
 use streamgate::domain::limits::Limits;
 use streamgate::domain::payload::Payload;
@@ -74,6 +74,7 @@ impl Desk {
             hash: None,
         };
         let publication = Publication {
+            asked: Stamp::UNKNOWN,
             creator: SYSTEM,
             now_ms: now_ms(),
             drafts: (0..count).map(|_| (Arc::clone(stream), draft())).collect(),

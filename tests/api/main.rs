@@ -16,6 +16,7 @@ mod limits;
 mod liveness;
 mod operations;
 mod origins;
+mod overview;
 mod publishing;
 mod raw;
 mod reading;

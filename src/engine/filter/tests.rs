@@ -5,7 +5,7 @@ use super::pattern::{LOOKED_AT_BYTES, Pattern};
 use super::place::Place;
 use super::tree::{KINDS, Kind, Literal, Operand, Relation, Rule, Step, Test};
 use super::*;
-use crate::domain::event::{Draft, Event, Frames};
+use crate::domain::event::{Draft, Event, Frames, Stamp};
 use crate::domain::id::{EventId, IdentityId, StreamId};
 use crate::domain::path::Path;
 use crate::domain::payload::Payload;
@@ -26,6 +26,7 @@ fn event() -> Event {
         offset: Offset(7),
         creator: IdentityId::new([3; 12]),
         created_ms: 1_700_000_000_000,
+        asked: Stamp::UNKNOWN,
         draft: Draft {
             elems,
             hash: Some("h1".into()),

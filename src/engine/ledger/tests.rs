@@ -2,6 +2,7 @@
 //! whatever order, it numbers without holes, reads what is kept, and lets go of nothing unsettled.
 
 use super::*;
+use crate::domain::event::Stamp;
 use crate::domain::id::SYSTEM;
 use crate::domain::payload::Payload;
 use crate::domain::stream::Rules;
@@ -29,7 +30,7 @@ fn draft(bytes: usize) -> Draft {
 }
 
 fn publish(ledger: &mut Ledger, stream: &Stream, count: u64, created_ms: u64) -> Vec<Arc<Event>> {
-    let number = |_| ledger.number(stream, SYSTEM, created_ms, draft(1));
+    let number = |_| ledger.number(stream, SYSTEM, created_ms, Stamp::UNKNOWN, draft(1));
     let events: Vec<Arc<Event>> = (0..count).map(number).collect();
     events.iter().for_each(|event| ledger.take(event));
     events
@@ -219,7 +220,10 @@ impl World {
         let id = self.id(at);
         let stream = self.stream(at);
         let events: Vec<Arc<Event>> = (0..count)
-            .map(|_| self.ledger.number(&stream, SYSTEM, self.now_ms, draft(bytes)))
+            .map(|_| {
+                self.ledger
+                    .number(&stream, SYSTEM, self.now_ms, Stamp::UNKNOWN, draft(bytes))
+            })
             .collect();
         let plain = &mut self.plain[usize::from(at)];
         let numbers: Vec<u64> = events.iter().map(|event| event.offset.0).collect();

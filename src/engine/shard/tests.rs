@@ -2,7 +2,7 @@
 //! order, each connection is given every event after its subscription, or told that it is gone.
 
 use super::*;
-use crate::domain::event::{Draft, Wire};
+use crate::domain::event::{Draft, Stamp, Wire};
 use crate::domain::id::SYSTEM;
 use crate::domain::path::Path;
 use crate::domain::payload::Payload;
@@ -140,7 +140,9 @@ impl World {
         for _ in 0..count {
             let place = self.ledger.numbered(&stream.id).next();
             let elems = Payload::stored(format!(r#"{{"place":{place}}}"#).into());
-            let event = self.ledger.number(&stream, SYSTEM, 0, Draft { elems, hash: None });
+            let event = self
+                .ledger
+                .number(&stream, SYSTEM, 0, Stamp::UNKNOWN, Draft { elems, hash: None });
             self.ledger.take(&event);
             events.push(event);
         }

@@ -1,6 +1,7 @@
 //! What the book answers while the disk fails, and what it has the disk know.
 
 use super::*;
+use crate::domain::event::Stamp;
 use crate::domain::id::SYSTEM;
 use crate::domain::path::Path;
 use crate::domain::payload::Payload;
@@ -31,6 +32,7 @@ fn publication(stream: &Arc<Stream>, key: Option<RequestKey>) -> Publication {
         hash: None,
     };
     Publication {
+        asked: Stamp::UNKNOWN,
         creator: SYSTEM,
         now_ms: 0,
         drafts: vec![(Arc::clone(stream), draft)],

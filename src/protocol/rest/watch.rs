@@ -1,8 +1,9 @@
-//! The routes that show what is going on: live connections, and their end if somebody wants it.
+//! The routes that show what is going on: how the company is doing, and its live
+//! connections, which can be closed.
 //!
 //! For users of the company only; the broker says so.
 
-use crate::broker::{Broker, Watched};
+use crate::broker::{Broker, Problem, Watched};
 use crate::domain::id::ConnectionId;
 use crate::domain::session_id::SessionId;
 use crate::protocol::operations::other;
@@ -13,9 +14,14 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
-/// Connections.
+/// The overview and the connections.
 pub fn routes(config: &mut ServiceConfig) {
     config
+        .service(
+            web::resource("/v5.0/{company}/overview")
+                .get(overview)
+                .default_service(other("GET")),
+        )
         .service(
             web::resource("/v5.0/{company}/connection")
                 .get(connections)
@@ -26,6 +32,37 @@ pub fn routes(config: &mut ServiceConfig) {
                 .delete(close)
                 .default_service(other("DELETE")),
         );
+}
+
+async fn overview(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
+    answer(&broker, try_overview(&broker, &request))
+}
+
+fn try_overview(broker: &Broker, request: &HttpRequest) -> Outcome {
+    let access = asker(broker, request)?;
+    let overview = broker.overview(&access)?;
+    let rounded = |ms: f64| (ms * 1_000.0).round() / 1_000.0;
+    let latency = overview
+        .latency
+        .map(|latency| json!({"p50": rounded(latency.p50), "p90": rounded(latency.p90), "p99": rounded(latency.p99)}));
+    let (sums, space) = (overview.sums, overview.space);
+    let problems: Vec<Value> = overview.problems.iter().map(problem).collect();
+    let body = json!({
+        "time": overview.time_ms,
+        "connections": sums.connections,
+        "subscriptions": sums.subscriptions,
+        "published": overview.published,
+        "delivered": sums.delivered,
+        "latency": latency,
+        "disk": {"free": space.free, "database": space.database, "log": space.log},
+        "streams": overview.streams,
+        "problems": problems,
+    });
+    Ok((Done::Processed, body.to_string()))
+}
+
+fn problem(problem: &Problem) -> Value {
+    json!({"code": problem.code, "text": problem.text, "advice": problem.advice})
 }
 
 async fn connections(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
