@@ -4,6 +4,11 @@
 /** Who is signed in, as the server told: company, user, manages, expires, url, token. */
 export const me = { company: null };
 
+let ahead = 0;
+
+/** The server's clock, to the second. */
+export const serverNow = () => Date.now() + ahead;
+
 /** Tells the frame what concerns all pages: `signedout`, `unreachable`, `reached`. */
 export const wire = new EventTarget();
 
@@ -17,7 +22,7 @@ const ADVICE = {
   "link.unknown": "Links work once and for 24 hours. Ask for a new one.",
   "stream.unknown": "It may have been deleted. The list of streams shows what there is.",
   "stream.exists": "Use the stream that is there, or another path.",
-  "auth.refused": "Check company, user and password; capital letters count.",
+  "auth.refused": "Capital letters count.",
   "event.filtered": "This stream has a filter. Send what it accepts, or change the filter.",
   "user.last": "Let somebody else manage first.",
 };
@@ -51,6 +56,9 @@ async function send(method, path, body, signal) {
 export async function ask(method, path, body, { signal } = {}) {
   const [response, text] = await send(method, path, body, signal);
   wire.dispatchEvent(new Event("reached"));
+  const told = Date.parse(response.headers.get("Date") ?? "");
+  // The header has whole seconds: a difference below two is none.
+  if (told) ahead = Math.abs(told - Date.now()) < 2_000 ? 0 : told - Date.now();
   let json = null;
   try {
     json = JSON.parse(text);
@@ -104,3 +112,6 @@ export function leave() {
   for (const name of Object.keys(me)) delete me[name];
   me.company = null;
 }
+
+/** Who asks, in lines to be copied; without a token they read it from $TOKEN. */
+export const asker = (token) => ({ company: me.company, user: me.user, token });

@@ -53,14 +53,14 @@ export function check(label, attributes = {}) {
 export function password(label, { hint, autocomplete }) {
   const input = el("input", { type: "password", autocomplete, required: true, maxlength: 1024 });
   const node = field(label, input, { hint });
-  const show = el("button", { type: "button", class: "quiet slim reveal", "aria-pressed": "false" }, "Show");
+  const unseen = () => el("span", { class: "unseen" }, ` ${label.toLowerCase()}`);
+  const show = el("button", { type: "button", class: "quiet slim reveal" }, "Show", unseen());
   show.addEventListener("click", () => {
     const shown = input.type === "password";
     input.type = shown ? "text" : "password";
     show.textContent = shown ? "Hide" : "Show";
-    show.setAttribute("aria-pressed", String(shown));
+    show.append(unseen());
   });
-  show.setAttribute("aria-label", `Show ${label.toLowerCase()}`);
   const wrap = el("div", { class: "reveals" });
   input.replaceWith(wrap);
   wrap.append(input, show);
@@ -79,11 +79,11 @@ export function errorLine() {
 }
 
 /** A form: `submit` is awaited; what it throws is shown, unless `place(error)` found a field for it. */
-export function form(children, { label, kind = "primary", cancel, submit, place, attributes = {} }) {
+export function form(children, { label, kind = "primary", cancel, back = "Cancel", submit, place, attributes = {} }) {
   const line = errorLine();
   const go = el("button", { type: "submit", class: kind }, label);
   const node = el("form", { class: "stack", novalidate: true, ...attributes }, children, line,
-    el("div", { class: cancel ? "actions end" : "actions" }, cancel && button("Cancel", cancel), go));
+    el("div", { class: cancel ? "actions end" : "actions" }, cancel && button(back, cancel), go));
   node.submitButton = go;
   node.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -130,6 +130,7 @@ export function dialog(title, fillIn, { wide, guard } = {}) {
       const line = errorLine();
       line.show({ text: why });
       node.querySelector(".body").append(line);
+      line.scrollIntoView({ block: "nearest" });
     };
     node.append(
       el("div", { class: "title row between" }, el("h2", { id }, title),

@@ -44,8 +44,8 @@ function accountMenu() {
 export function shell() {
   const items = LINKS.filter(([name]) => me.manages || !FOR_MANAGERS.includes(name));
   const links = items.map(([name, drawing, words]) => el("a", { href: `#/${name}`, "data-name": name }, icon(drawing), words));
-  const side = el("div", { class: "side", id: "side" }, brand(),
-    el("nav", { "aria-label": "Pages" }, el("ul", {}, links.map((link) => el("li", {}, link)))), accountMenu());
+  const side = el("nav", { class: "side", id: "side", "aria-label": "Pages" }, brand(),
+    el("ul", {}, links.map((link) => el("li", {}, link))), accountMenu());
   const toggle = button("", () => open(!("open" in node.dataset)), { kind: "quiet square", icon: "menu", name: "Menu", "aria-expanded": "false", "aria-controls": "side" });
   const away = el("div", { class: "banner", role: "status", hidden: true }, icon("warning"), "No connection to the server. Trying again…");
   const main = el("main", { id: "main", tabindex: -1 });

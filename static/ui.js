@@ -8,13 +8,13 @@ function fill(node, attributes, children) {
     if (value === null || value === undefined || value === false) continue;
     if (name === "on") {
       for (const [event, listener] of Object.entries(value)) node.addEventListener(event, listener);
-    } else if (name === "value") {
-      node.value = value;
-    } else {
+    } else if (name !== "value" || node.localName === "option") {
       node.setAttribute(name, value === true ? "" : value);
     }
   }
+  // A list of choices has no value before it has choices, so values come last.
   node.append(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
+  if (attributes?.value !== undefined && attributes.value !== null) node.value = attributes.value;
   return node;
 }
 
@@ -122,9 +122,13 @@ export function copyButton(text, { label = "Copy", name, kind = "slim", copied }
     }
     const said = outcome === "Copied";
     node.replaceChildren(icon(said ? "done" : "warning", 15), el("span", {}, outcome));
+    node.removeAttribute("aria-label");
     say(outcome);
     clearTimeout(over);
-    over = setTimeout(() => node.replaceChildren(icon("copy", 15), words), 2000);
+    over = setTimeout(() => {
+      node.replaceChildren(icon("copy", 15), words);
+      if (name) node.setAttribute("aria-label", name);
+    }, 2000);
   });
   return node;
 }
