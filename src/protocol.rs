@@ -4,6 +4,7 @@
 //! protocol is chosen by the path alone, never by looking into frames.
 
 pub mod conversation;
+pub mod docs;
 pub mod events;
 pub mod extract;
 pub mod frame;
@@ -16,6 +17,7 @@ pub mod pump;
 pub mod reply;
 pub mod rest;
 pub mod session;
+pub mod shapes;
 pub mod upgrade;
 
 use crate::protocol::upgrade::Door;

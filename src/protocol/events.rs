@@ -16,16 +16,23 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::fmt::Write;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// Longest Idempotency-Key.
 const MAX_KEY_CHARS: usize = 255;
 
-#[derive(Deserialize)]
+/// An event to be published. Members that it does not know are passed over.
+#[derive(Deserialize, ToSchema)]
 #[serde(expecting = "an event")]
-struct EventJson<'a> {
+#[schema(as = NewEvent)]
+pub struct EventJson<'a> {
+    /// What is published: any JSON object.
     #[serde(borrow)]
+    #[schema(value_type = Object, required = true)]
     elems: Option<&'a RawValue>,
+    /// What it is told from others by: refused as long as the stream keeps an event of the same.
     hash: Option<String>,
+    /// The stream, where the address does not name it.
     path: Option<String>,
 }
 

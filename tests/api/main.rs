@@ -5,6 +5,7 @@ mod connections;
 mod creating;
 mod crowd;
 mod deleting;
+mod described;
 mod durability;
 mod filters;
 mod find;

@@ -460,12 +460,17 @@ async fn serve(config: &Config) -> (SocketAddr, Running) {
 }
 
 async fn answer_to(request: reqwest::RequestBuilder) -> Answer {
-    let response = request.timeout(DEADLINE).send().await.expect("an answer");
-    Answer {
+    let (client, request) = request.timeout(DEADLINE).build_split();
+    let request = request.expect("a request");
+    let (method, path) = (request.method().to_string(), request.url().path().to_owned());
+    let response = client.execute(request).await.expect("an answer");
+    let answer = Answer {
         status: response.status().as_u16(),
         headers: response.headers().clone(),
         text: response.text().await.expect("a body"),
-    }
+    };
+    crate::described::check(&method, &path, &answer);
+    answer
 }
 
 async fn add_company(catalogue: &Catalogue, name: &str) {

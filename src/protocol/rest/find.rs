@@ -12,6 +12,7 @@ use crate::engine::filter::{Field, Filter, Member};
 use crate::engine::search::{Search, Sort};
 use crate::protocol::rest::only::Only;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 /// Events in an answer if nothing else is said.
 const DEFAULT_LIMIT: usize = 20;
@@ -19,16 +20,28 @@ const DEFAULT_LIMIT: usize = 20;
 const MAX_NAME_BYTES: usize = 1_024;
 
 /// The query parameters of finding and deleting events.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 pub struct FindQuery {
+    /// The stream, where the address does not name it.
     path: Option<String>,
+    /// Only events that it accepts, such as `elems.t > 20`.
     filter: Option<String>,
+    /// A member to order by (`creationDate`), such as `elems.t`.
     sort: Option<String>,
+    /// `desc` or `asc` (`desc`).
     order: Option<String>,
+    /// How many to pass over (0).
+    #[param(value_type = Option<u64>)]
     start: Option<String>,
+    /// The older name of `start`.
+    #[param(value_type = Option<u64>)]
     skip: Option<String>,
+    /// How many to show (20).
+    #[param(value_type = Option<u64>)]
     limit: Option<String>,
+    /// The members to show, with commas between them, such as `id,offset,elems.t`.
     only: Option<String>,
+    /// `1` adds the stream to the head's `references` (`0`).
     refs: Option<String>,
 }
 

@@ -10,38 +10,63 @@ use crate::domain::position::Offset;
 use crate::domain::stream::{DEFAULT_CAPACITY, NewStream, RULE_NUMBERS, Rules, Stream, StreamChange, StreamPage};
 use crate::protocol::json;
 use crate::protocol::reply::quoted;
+use crate::protocol::shapes::Ack;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
+use utoipa::{IntoParams, ToSchema};
 
 /// Streams in a list if nothing else is said.
 const DEFAULT_LIMIT: usize = 20;
 /// Most streams in a list.
 const MAX_LIMIT: usize = 1_000;
 
-/// What may be said of a stream. The members that only we write may be sent back to us.
-#[derive(Deserialize)]
+/// What may be said of a stream. The members that only the server writes may be sent back to it.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "a stream")]
-struct StreamJson {
+#[schema(as = StreamWish)]
+pub struct StreamJson {
+    /// Where it is: needed for a new stream, and never changed.
+    #[schema(max_length = 128)]
     path: Option<String>,
+    /// What it is for.
     description: Option<String>,
+    /// How many events it keeps (1000); 0 keeps nothing, 1 the last.
     capacity: Option<u64>,
+    /// What an answer to a publisher means; null for `durable`.
     #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<Ack>)]
     ack: Option<Option<String>>,
+    /// What it takes; null for everything.
     #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<String>)]
     filter: Option<Option<String>>,
+    /// How old events get, in seconds; null for any age.
     #[serde(default, deserialize_with = "said", rename = "maxAge")]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 9_007_199_254_740_991_u64)]
     max_age: Option<Option<u64>>,
+    /// How many bytes of events it keeps, counted in whole pieces; null for any number.
     #[serde(default, deserialize_with = "said", rename = "maxBytes")]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 9_007_199_254_740_991_u64)]
     max_bytes: Option<Option<u64>>,
+    /// Passed over.
     #[serde(default, rename = "id")]
+    #[schema(value_type = Value)]
     _id: IgnoredAny,
+    /// Passed over.
     #[serde(default, rename = "creatorId")]
+    #[schema(value_type = Value)]
     _creator_id: IgnoredAny,
+    /// Passed over.
     #[serde(default, rename = "creationDate")]
+    #[schema(value_type = Value)]
     _creation_date: IgnoredAny,
+    /// Passed over.
     #[serde(default, rename = "lastEditDate")]
+    #[schema(value_type = Value)]
     _last_edit_date: IgnoredAny,
+    /// Passed over.
     #[serde(default, rename = "lastEditorId")]
+    #[schema(value_type = Value)]
     _last_editor_id: IgnoredAny,
 }
 
@@ -145,9 +170,13 @@ pub fn streams(streams: &[Stream]) -> String {
 }
 
 /// The query parameters of a list of streams.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 pub struct ListQuery {
+    /// How many to pass over (0).
+    #[param(value_type = Option<u64>)]
     start: Option<String>,
+    /// How many to show (20).
+    #[param(value_type = Option<u64>, maximum = 1_000)]
     limit: Option<String>,
     /// Only the stream at this path.
     pub path: Option<String>,
@@ -172,8 +201,10 @@ impl ListQuery {
 }
 
 /// The query parameters of publishing.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 pub struct PublishQuery {
+    /// How safe the event is to be before it is answered; the stream's `ack` if nothing is said.
+    #[param(value_type = Option<Ack>, inline)]
     ack: Option<String>,
 }
 

@@ -24,6 +24,7 @@ use crate::engine::subscription::{Terms, WhenSlow};
 use crate::protocol::events;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 /// What an id or word of a client is cut to in our answers.
 const ECHO_CHARS: usize = 128;
@@ -268,10 +269,14 @@ impl Members<'_> {
 /// The epoch of nothing.
 const NO_EPOCH: Epoch = Epoch::new(0);
 
-#[derive(Debug, Deserialize)]
+/// A place in a stream.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with \"offset\" and \"epoch\"")]
-struct PositionJson {
+#[schema(as = Position)]
+pub struct PositionJson {
+    /// How its numbering was called; the stream's own if nothing is said.
     epoch: Option<String>,
+    /// What was seen last; 0: nothing yet.
     offset: u64,
 }
 

@@ -10,17 +10,19 @@ use crate::engine::resume::Resume;
 use crate::protocol::json;
 use crate::protocol::reply::quoted;
 use crate::protocol::session::wire::{PositionJson, check_supported};
+use crate::protocol::shapes::VerbsShape;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// Most streams that one opening may ask about.
 const MAX_POSITIONS: usize = 10_000;
 
 /// The body of `POST /session`; all of it may be absent.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(
     deny_unknown_fields,
     expecting = "an object with \"paths\", \"ttl\" or \"positions\""
@@ -28,10 +30,13 @@ const MAX_POSITIONS: usize = 10_000;
 pub struct Opening {
     /// What the session is narrowed to; `null` is refused, for it would narrow to nothing less.
     #[serde(default, deserialize_with = "not_null")]
+    #[schema(value_type = BTreeMap<String, VerbsShape>, required = false)]
     pub paths: Option<ScopeJson>,
     /// Seconds until the session lapses without a connection.
     ttl: Option<u64>,
+    #[schema(ignore)]
     resume: Option<IgnoredAny>,
+    /// By stream, what was seen last: the answer tells what a resume would find.
     #[serde(default)]
     positions: BTreeMap<String, PositionJson>,
 }

@@ -1,0 +1,67 @@
+//! The OpenAPI document: all operations put together.
+
+use crate::protocol::docs::operation::Operation;
+use crate::protocol::docs::{events, security, service, sessions, streams};
+use std::collections::BTreeMap;
+use utoipa::openapi::path::PathsBuilder;
+use utoipa::openapi::schema::ComponentsBuilder;
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{InfoBuilder, License, OpenApi, OpenApiBuilder, PathItem, Server};
+
+/// What the operations are sorted by, in the order of the page.
+const TAGS: &[(&str, &str)] = &[
+    (
+        "Sessions",
+        "A back end opens a session; whoever gets its id connects with it.",
+    ),
+    ("Events", "Published, found, deleted."),
+    ("Streams", "Made, changed, deleted."),
+    ("The server", "Is it well, and what has it counted?"),
+];
+
+/// All operations there are.
+fn operations() -> Vec<Operation> {
+    [
+        sessions::operations(),
+        events::operations(),
+        streams::operations(),
+        service::operations(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The document.
+pub fn document() -> OpenApi {
+    let mut named = BTreeMap::new();
+    let mut paths = PathsBuilder::new();
+    for operation in operations() {
+        let (path, method) = (operation.path, operation.method.clone());
+        paths = paths.path(path, PathItem::new(method, operation.build(&mut named)));
+    }
+    let components = ComponentsBuilder::new().schemas_from_iter(named);
+    let components = security::schemes()
+        .into_iter()
+        .fold(components, |components, (name, scheme)| {
+            components.security_scheme(name, scheme)
+        });
+    let mut license = License::new("Apache-2.0");
+    license.identifier = Some("Apache-2.0".to_owned());
+    let info = InfoBuilder::new()
+        .title("Streamgate")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "Pushes live streams to browsers, devices and scripts. What is said on the sockets is described at /docs.",
+        ))
+        .license(Some(license));
+    let tag =
+        |(name, description): &(&str, &str)| TagBuilder::new().name(*name).description(Some(*description)).build();
+    OpenApiBuilder::new()
+        .info(info)
+        .servers(Some([Server::new("/")]))
+        .paths(paths)
+        .components(Some(components.build()))
+        .tags(Some(TAGS.iter().map(tag)))
+        .build()
+}

@@ -1,0 +1,303 @@
+//! One operation of the HTTP API as the document has it, said in a few words.
+//!
+//! What all operations of a kind have in common (who may ask, the envelope, what a body or a fault
+//! may lead to) is added here, so that the tables beside this file say only what is particular.
+
+use crate::domain::error::Code;
+use crate::protocol::docs::security;
+use crate::protocol::shapes;
+use crate::protocol::shapes::{Head, Refusal, SessionHead, SessionRefusal};
+use std::collections::BTreeMap;
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::schema::{AllOfBuilder, ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr, Required, Response};
+use utoipa::{IntoParams, ToSchema};
+
+/// Who may ask.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Anybody.
+    Anybody,
+    /// Whoever has a token or a login.
+    Asker,
+    /// The same, or whoever has a signed token.
+    Opener,
+}
+
+/// What a body or an answer looks like: a schema, and those that it refers to.
+pub struct Shape {
+    schema: RefOr<Schema>,
+    named: Vec<(String, RefOr<Schema>)>,
+}
+
+/// An operation.
+pub struct Operation {
+    /// How it is asked.
+    pub method: HttpMethod,
+    /// Where, with names in braces.
+    pub path: &'static str,
+    /// What code made from the document calls it.
+    id: &'static str,
+    tag: &'static str,
+    summary: &'static str,
+    description: Option<&'static str>,
+    who: Who,
+    parameters: Vec<Parameter>,
+    body: Option<(Shape, Required)>,
+    answers: Vec<(u16, Response)>,
+    refusals: Vec<Code>,
+    /// The schemas it refers to.
+    pub named: Vec<(String, RefOr<Schema>)>,
+}
+
+/// What anybody may be refused with who has to say who they are.
+const ASKERS: &[Code] = &[
+    Code::AuthMissing,
+    Code::AuthRefused,
+    Code::TokenRevoked,
+    Code::TokenExpired,
+    Code::ServerStopping,
+    Code::ServerFault,
+];
+/// What a body may be refused with.
+const BODIES: &[Code] = &[
+    Code::BodyMalformed,
+    Code::BodyEncoding,
+    Code::LimitBody,
+    Code::RequestTimeout,
+];
+
+impl Shape {
+    /// A type by its name.
+    pub fn of<T: ToSchema>() -> Self {
+        let mut named = vec![(T::name().into_owned(), T::schema())];
+        T::schemas(&mut named);
+        let schema = Ref::from_schema_name(T::name()).into();
+        Self { schema, named }
+    }
+
+    /// An array of them.
+    pub fn list_of<T: ToSchema>() -> Self {
+        let Self { schema, named } = Self::of::<T>();
+        let schema = ArrayBuilder::new().items(schema).into();
+        Self { schema, named }
+    }
+
+    /// One, or an array of one or more.
+    pub fn one_or_more<T: ToSchema>() -> Self {
+        let Self { schema, named } = Self::of::<T>();
+        let array = ArrayBuilder::new().items(schema.clone()).min_items(Some(1));
+        let schema = OneOfBuilder::new().item(schema).item(array).into();
+        Self { schema, named }
+    }
+}
+
+impl Operation {
+    /// An operation of a tag; what follows says more of it.
+    pub fn new(
+        tag: &'static str,
+        method: HttpMethod,
+        path: &'static str,
+        id: &'static str,
+        summary: &'static str,
+    ) -> Self {
+        Self {
+            method,
+            path,
+            id,
+            tag,
+            summary,
+            description: None,
+            who: Who::Anybody,
+            parameters: Vec::new(),
+            body: None,
+            answers: Vec::new(),
+            refusals: Vec::new(),
+            named: Vec::new(),
+        }
+    }
+
+    /// Sentences about it.
+    pub fn says(mut self, description: &'static str) -> Self {
+        self.description = Some(description);
+        self
+    }
+
+    /// Who may ask.
+    pub fn by(mut self, who: Who) -> Self {
+        self.who = who;
+        if who != Who::Anybody {
+            self.refusals.extend(ASKERS);
+        }
+        self
+    }
+
+    /// Query parameters.
+    pub fn query<Q: IntoParams>(mut self) -> Self {
+        self.parameters.extend(Q::into_params(|| Some(ParameterIn::Query)));
+        self.refuses(&[Code::QueryMalformed])
+    }
+
+    /// A header or query parameter that may be sent.
+    pub fn takes(mut self, at: ParameterIn, name: &'static str, says: &'static str, schema: ObjectBuilder) -> Self {
+        let parameter = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(at)
+            .required(Required::False)
+            .description(Some(says))
+            .schema(Some(schema));
+        self.parameters.push(parameter.build());
+        self
+    }
+
+    /// A body that must be sent.
+    pub fn body(mut self, shape: Shape) -> Self {
+        self.body = Some((shape, Required::True));
+        self.refuses(BODIES)
+    }
+
+    /// A body that may be sent.
+    pub fn optional_body(mut self, shape: Shape) -> Self {
+        self.body = Some((shape, Required::False));
+        self.refuses(BODIES)
+    }
+
+    /// The answer to a success, within the envelope.
+    pub fn answers(mut self, status: u16, description: &'static str, shape: Shape) -> Self {
+        let head = match self.is_rest() {
+            true => Shape::of::<Head>(),
+            false => Shape::of::<SessionHead>(),
+        };
+        let envelope = ObjectBuilder::new()
+            .property("head", head.schema)
+            .required("head")
+            .property("body", shape.schema)
+            .required("body");
+        self.named.extend(head.named.into_iter().chain(shape.named));
+        let content = ContentBuilder::new().schema(Some(envelope)).build();
+        let answer = ResponseBuilder::new().description(description);
+        self.answers
+            .push((status, answer.content("application/json", content).build()));
+        self
+    }
+
+    /// An answer without envelope.
+    pub fn answers_plainly(mut self, status: u16, description: &'static str, kind: &'static str, shape: Shape) -> Self {
+        self.named.extend(shape.named);
+        let content = ContentBuilder::new().schema(Some(shape.schema)).build();
+        let answer = ResponseBuilder::new().description(description);
+        self.answers.push((status, answer.content(kind, content).build()));
+        self
+    }
+
+    /// An answer without any body.
+    pub fn answers_nothing(mut self, status: u16, description: &'static str) -> Self {
+        self.answers.push((status, Response::new(description)));
+        self
+    }
+
+    /// What else it may be refused with.
+    pub fn refuses(mut self, codes: &[Code]) -> Self {
+        self.refusals.extend(codes);
+        self
+    }
+
+    fn is_rest(&self) -> bool {
+        self.path.starts_with("/v5.0/")
+    }
+
+    /// The operation as the document has it; the schemas it refers to go to `named`.
+    pub fn build(mut self, named: &mut BTreeMap<String, RefOr<Schema>>) -> utoipa::openapi::path::Operation {
+        let refusals = self.refusals();
+        let mut operation = OperationBuilder::new()
+            .tag(self.tag)
+            .operation_id(Some(self.id))
+            .summary(Some(self.summary))
+            .description(self.description)
+            .parameters(Some(path_parameters(self.path)))
+            .parameters(Some(self.parameters))
+            .securities(Some(security::requirements(self.who, self.path)));
+        if let Some((shape, required)) = self.body {
+            let content = ContentBuilder::new().schema(Some(shape.schema)).build();
+            let body = RequestBodyBuilder::new().content("application/json", content);
+            operation = operation.request_body(Some(body.required(Some(required)).build()));
+            self.named.extend(shape.named);
+        }
+        for (status, answer) in self.answers.into_iter().chain(refusals) {
+            operation = operation.response(status.to_string(), answer);
+        }
+        named.extend(self.named);
+        operation.build()
+    }
+
+    /// Refusals of one status are one answer.
+    fn refusals(&mut self) -> Vec<(u16, Response)> {
+        let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+        for code in &self.refusals {
+            let codes = by_status.entry(code.entry().status).or_default();
+            if !codes.contains(code) {
+                codes.push(*code);
+            }
+        }
+        let shape = match self.is_rest() {
+            true => Shape::of::<Refusal>(),
+            false => Shape::of::<SessionRefusal>(),
+        };
+        self.named.extend(shape.named);
+        let by_status = by_status.into_iter();
+        by_status
+            .map(|(status, codes)| (status, refusal(&shape.schema, &codes)))
+            .collect()
+    }
+}
+
+/// The answer that refuses with one of these codes.
+fn refusal(schema: &RefOr<Schema>, codes: &[Code]) -> Response {
+    let names: Vec<String> = codes.iter().map(|code| format!("`{}`", code.entry().code)).collect();
+    let head = ObjectBuilder::new().property("code", shapes::codes(codes));
+    let narrowed = ObjectBuilder::new().property("head", head);
+    let schema = AllOfBuilder::new().item(schema.clone()).item(narrowed);
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    let mut response = ResponseBuilder::new().description(names.join(", "));
+    if codes.iter().any(|code| code.entry().retry) {
+        let seconds = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer));
+        let mut header = Header::new(seconds.build());
+        header.description = Some("Seconds until it is worth another try.".to_owned());
+        response = response.header("Retry-After", header);
+    }
+    response.content("application/json", content).build()
+}
+
+/// What the names in an address stand for: name, pattern, description.
+const NAMES: &[(&str, &str, &str)] = &[
+    (
+        "company",
+        "^[a-z0-9_-]{1,64}$",
+        "The company whose it is; the asker's own.",
+    ),
+    ("id", "^[a-z0-9]{1,64}$", "Its id."),
+    ("event", "^e[0-9a-f]{24}$", "The event's id."),
+];
+
+fn path_parameters(path: &str) -> Vec<Parameter> {
+    let names = path
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let parameter = |name: &str| {
+        let known = NAMES.iter().find(|(known, ..)| *known == name);
+        let (_, pattern, description) = known.unwrap_or(&("", "^.{1,64}$", "Its name."));
+        let schema = ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::String))
+            .pattern(Some(*pattern));
+        ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True)
+            .description(Some(*description))
+            .schema(Some(schema))
+            .build()
+    };
+    names.map(parameter).collect()
+}
