@@ -5,29 +5,36 @@
 //! same steps: who may (scope) → is there room (limits) → do it. Invariant: another company's
 //! stream cannot be told from one that does not exist.
 
+mod access;
 mod events;
 mod following;
+mod lockout;
 mod overview;
+mod passwords;
+mod people;
 mod seats;
 mod streams;
 mod watching;
 mod wishes;
 
 pub use overview::{Overview, Problem};
+pub use people::SignedIn;
 pub use seats::Seat;
 pub use watching::{Numbers, Sums, Watched};
 pub use wishes::{Following, From, Publishing, Subscribed};
 
+use crate::broker::lockout::Lockout;
+use crate::broker::passwords::Passwords;
+use crate::broker::people::Telling;
 use crate::broker::seats::Seats;
 use crate::broker::watching::Watching;
 use crate::catalogue::Catalogue;
 use crate::database::{Space, now_ms};
 use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::event::Draft;
-use crate::domain::id::{IdentityId, StreamId, TokenKey};
+use crate::domain::id::{IdentityId, StreamId};
 use crate::domain::limits::Limits;
-use crate::domain::scope::{Scope, ScopeJson, Verb};
-use crate::domain::session_id::SessionId;
+use crate::domain::scope::Verb;
 use crate::domain::stream::Stream;
 use crate::domain::token::Access;
 use crate::engine::filter::Subject;
@@ -35,11 +42,10 @@ use crate::hub::Hub;
 use crate::hub::mailbox::Notice;
 use crate::log::{Log, Publication, Published, RequestKey};
 use crate::metrics::Metrics;
-use crate::sessions::{Sessions, Wishes};
+use crate::sessions::Sessions;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 /// One server's product, shared by all its workers.
 pub struct Broker {
@@ -53,6 +59,9 @@ pub struct Broker {
     watching: Watching,
     /// How full the disk was when last looked at.
     space: Mutex<Space>,
+    lockout: Lockout,
+    passwords: Passwords,
+    telling: Telling,
     /// Streams deleted since the last look.
     gone: Mutex<Vec<StreamId>>,
     stopping: AtomicBool,
@@ -78,6 +87,9 @@ impl Broker {
             seats: Seats::default(),
             watching: Watching::default(),
             space: Mutex::default(),
+            lockout: Lockout::new(),
+            passwords: Passwords::new(),
+            telling: Telling::default(),
             gone: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
@@ -96,63 +108,6 @@ impl Broker {
     /// The hub, for a worker to enrol with.
     pub fn hub(&self) -> &Arc<Hub> {
         &self.hub
-    }
-
-    // Who is asking
-
-    /// Whoever presents company, user (with a master token) and token.
-    pub fn sign_in(&self, company: &str, user: Option<&str>, secret: &str) -> Result<Access, Refusal> {
-        let token = self.catalogue.authenticate(company, user, secret)?;
-        let narrowed = None;
-        Ok(Access { token, narrowed })
-    }
-
-    // Sessions and connections
-
-    /// The asker with no more rights than `paths`; never with more than they have.
-    pub fn narrow(&self, access: Access, paths: Option<&ScopeJson>) -> Result<Access, Refusal> {
-        let Some(paths) = paths else {
-            return Ok(access);
-        };
-        let scope = Scope::parse(paths, &access.token.company, self.limits.max_patterns)?;
-        if !access.scope().covers(&scope) {
-            let text = "\"paths\" asks for more than the token may do";
-            return Err(Refusal::new(Code::ScopeDenied, text));
-        }
-        let narrowed = Some(Arc::new(scope));
-        Ok(Access { narrowed, ..access })
-    }
-
-    /// Opens a session of the asker.
-    pub fn open_session(&self, access: &Access, ttl: Option<Duration>) -> Result<SessionId, Refusal> {
-        let scope = access.narrowed.clone();
-        self.sessions.issue(access.token.key, Wishes { scope, ttl })
-    }
-
-    /// Takes a place for a connection of the session.
-    pub fn connect(self: &Arc<Self>, session: SessionId) -> Result<Seat, Refusal> {
-        self.check_running()?;
-        self.sessions.verify(&session)?;
-        let token = self.catalogue.token(session.token())?;
-        let entered = self.seats.enter(&token, &self.limits, &self.metrics);
-        entered.inspect_err(|_| self.watching.room(token.company_id).refuse(now_ms()))?;
-        match self.sessions.enter(&session) {
-            Ok(narrowed) => Ok(Seat {
-                access: Access { token, narrowed },
-                broker: Arc::clone(self),
-                session,
-                watched: None,
-            }),
-            Err(refusal) => {
-                self.seats.leave(&token, &self.metrics);
-                Err(refusal)
-            }
-        }
-    }
-
-    /// Refused when a connection's token is no longer good, whatever was or was not told of it.
-    pub fn check_token(&self, token: TokenKey) -> Result<(), Refusal> {
-        self.catalogue.check_token(token)
     }
 
     // Publishing

@@ -1,16 +1,21 @@
-//! Companies, users, tokens and streams: SQLite, and a mirror of it in memory.
+//! Companies, users, logins, tokens and streams: SQLite, and a mirror of it in memory.
 //!
 //! Reads are answered by the mirror, without waiting; writes go to the database, whose triggers
 //! note what changed, and the mirror follows those notes. So a change made by another process on
 //! the same file is seen like our own. Invariant: the mirror never knows what the database has not.
 
+mod audit;
 mod database;
+mod logins;
 mod mirror;
 mod streams;
 mod tokens;
+mod users;
 
 pub use crate::database::now_ms;
+pub use logins::{Member, Opened, not_signed_in};
 pub use tokens::{Issued, NewToken};
+pub use users::Enrolled;
 
 use crate::catalogue::mirror::Mirror;
 use crate::database::Database;
@@ -26,6 +31,7 @@ use sha2::Sha256;
 use sqlx::SqlitePool;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The number of the last change before anything was read.
 const NOTHING: i64 = -1;
@@ -38,11 +44,24 @@ pub struct Catalogue {
     follower: SqlitePool,
     secret: [u8; 32],
     token_hash: Hmac<Sha256>,
+    login_hash: Hmac<Sha256>,
+    link_hash: Hmac<Sha256>,
     mirror: RwLock<Mirror>,
     /// Held while following changes, so that they are applied in order.
     followed: tokio::sync::Mutex<Followed>,
     used: parking_lot::Mutex<HashMap<TokenKey, u64>>,
+    seen: parking_lot::Mutex<HashMap<i64, u64>>,
     metrics: Arc<Metrics>,
+}
+
+/// Somebody is signed in, in one browser.
+pub struct Login {
+    /// The user's row.
+    pub user_id: i64,
+    /// When it ends, in milliseconds since 1970.
+    pub expires_ms: u64,
+    /// When it was used last since it is known; 0 is never.
+    used_ms: AtomicU64,
 }
 
 /// How far the mirror has come.
@@ -80,12 +99,15 @@ impl Catalogue {
             follower: file.reader(),
             secret,
             token_hash: derive(&secret, "streamgate token hash 1"),
+            login_hash: derive(&secret, "streamgate login hash 1"),
+            link_hash: derive(&secret, "streamgate link hash 1"),
             mirror: RwLock::default(),
             followed: tokio::sync::Mutex::new(Followed {
                 number: NOTHING,
                 ended: Ended::default(),
             }),
             used: parking_lot::Mutex::default(),
+            seen: parking_lot::Mutex::default(),
             metrics,
         })
     }
@@ -117,6 +139,25 @@ impl Catalogue {
         token.check(now_ms)?;
         token.touch(now_ms);
         Ok(token)
+    }
+
+    /// The login of a secret, and the master token of its user, good or not; none if it has ended.
+    pub fn login(&self, secret: &str) -> Option<(Arc<Login>, Arc<Token>)> {
+        let found = self.mirror.read().login(&self.login_hash(secret));
+        let now_ms = now_ms();
+        let (login, token) = found.filter(|(login, _)| login.expires_ms > now_ms)?;
+        login.used_ms.fetch_max(now_ms, Ordering::Relaxed);
+        Some((login, token))
+    }
+
+    /// A company's tokens, in no order.
+    pub fn tokens(&self, company_id: i64) -> Vec<Arc<Token>> {
+        self.mirror.read().tokens_of(company_id)
+    }
+
+    /// A token, good or not.
+    pub fn any_token(&self, key: TokenKey) -> Option<Arc<Token>> {
+        self.mirror.read().token(&key)
     }
 
     /// A token that is used and still good.
@@ -185,14 +226,18 @@ impl Catalogue {
         Ok(std::mem::take(&mut followed.ended))
     }
 
-    /// Writes down when tokens were used, for those used since the last call.
+    /// Writes down when tokens and logins were used, for those used since the last call.
     pub async fn write_used(&self) -> Result<(), Fault> {
         let used = self.mirror.read().used_since(&self.used.lock());
-        if used.is_empty() {
-            return Ok(());
+        if !used.is_empty() {
+            self.store_used(&used).await?;
+            self.used.lock().extend(used);
         }
-        self.store_used(&used).await?;
-        self.used.lock().extend(used);
+        let seen = self.mirror.read().seen_since(&self.seen.lock());
+        if !seen.is_empty() {
+            self.store_seen(&seen).await?;
+            self.seen.lock().extend(seen);
+        }
         Ok(())
     }
 
@@ -223,6 +268,10 @@ impl Catalogue {
                 }
                 self.mirror.write().put_stream(id, stream);
             }
+            database::Subject::Login(hash) => {
+                let login = self.load_login(&hash).await?;
+                self.mirror.write().put_login(hash, login);
+            }
         }
         Ok(())
     }
@@ -230,7 +279,11 @@ impl Catalogue {
     /// Reads everything; what changes meanwhile is noted after the number taken first.
     async fn reload(&self, followed: &mut Followed) -> Result<(), Fault> {
         let newest = database::newest_change(&self.follower).await?;
-        let mirror = Mirror::new(self.load_tokens().await?, self.load_streams().await?);
+        let mirror = Mirror::new(
+            self.load_tokens().await?,
+            self.load_streams().await?,
+            self.load_logins().await?,
+        );
         let mut current = self.mirror.write();
         mirror.inherit_use(&current);
         let before = std::mem::replace(&mut *current, mirror);
@@ -243,10 +296,22 @@ impl Catalogue {
     }
 
     fn hash(&self, secret: &str) -> [u8; 32] {
-        let mut mac = self.token_hash.clone();
-        mac.update(secret.as_bytes());
-        mac.finalize().into_bytes().into()
+        keyed(&self.token_hash, secret)
     }
+
+    fn login_hash(&self, secret: &str) -> [u8; 32] {
+        keyed(&self.login_hash, secret)
+    }
+
+    fn link_hash(&self, code: &str) -> [u8; 32] {
+        keyed(&self.link_hash, code)
+    }
+}
+
+fn keyed(key: &Hmac<Sha256>, secret: &str) -> [u8; 32] {
+    let mut mac = key.clone();
+    mac.update(secret.as_bytes());
+    mac.finalize().into_bytes().into()
 }
 
 fn derive(secret: &[u8; 32], purpose: &str) -> Hmac<Sha256> {

@@ -7,9 +7,11 @@ mod arguments;
 mod backup;
 mod catalogue;
 mod client;
+mod people;
 mod serve;
 mod settings;
 mod streams;
+mod tokens;
 pub mod torture;
 mod welcome;
 
@@ -44,12 +46,12 @@ enum Command {
     /// Companies, the tenants.
     #[command(subcommand)]
     Company(catalogue::CompanyCommand),
-    /// Users and their master tokens.
+    /// Users, their passwords and their master tokens.
     #[command(subcommand)]
-    User(catalogue::UserCommand),
-    /// Restricted tokens.
+    User(people::UserCommand),
+    /// Tokens.
     #[command(subcommand)]
-    Token(catalogue::TokenCommand),
+    Token(tokens::TokenCommand),
     /// Streams.
     #[command(subcommand)]
     Stream(streams::StreamCommand),

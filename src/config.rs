@@ -5,6 +5,7 @@
 
 use crate::domain::limits::Limits;
 use crate::domain::origin::Origins;
+use crate::domain::person::PublicUrl;
 use clap::{ArgAction, Args, ValueEnum};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -16,6 +17,9 @@ pub struct Config {
     /// Where to listen: address and port.
     #[arg(long, env = "STREAMGATE_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
+    /// Where people reach the server, such as https://stream.example.com; http:// and where it listens if empty.
+    #[arg(long, env = "STREAMGATE_PUBLIC_URL", default_value = "", value_parser = public_url, hide_default_value = true)]
+    pub public_url: MaybeUrl,
     /// The database: sqlite: and a file's path.
     #[arg(long, env = "STREAMGATE_DATABASE_URL", default_value = "sqlite:streamgate.db", value_parser = database_url)]
     pub database_url: String,
@@ -60,6 +64,9 @@ pub struct Config {
     pub limits: Limits,
 }
 
+/// Where people reach the server, if that is said.
+pub type MaybeUrl = Option<PublicUrl>;
+
 /// How the log's lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -70,6 +77,11 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// Where people reach a server that listens at `address`.
+    pub fn public_url(&self, address: SocketAddr) -> PublicUrl {
+        self.public_url.clone().unwrap_or_else(|| PublicUrl::of(address))
+    }
+
     /// What makes no sense together, all of it.
     pub fn contradictions(&self) -> Vec<String> {
         let mut found = Vec::new();
@@ -106,6 +118,13 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     let wanted = || "address and port are wanted, such as 127.0.0.1:8080".to_owned();
     let mut addresses = text.to_socket_addrs().map_err(|_| wanted())?;
     addresses.next().ok_or_else(wanted)
+}
+
+fn public_url(text: &str) -> Result<MaybeUrl, String> {
+    match text {
+        "" => Ok(None),
+        text => PublicUrl::parse(text).map(Some),
+    }
 }
 
 fn database_url(text: &str) -> Result<String, String> {

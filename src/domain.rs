@@ -3,6 +3,7 @@
 //! Knows no storage, no wire and no clock; a fault merely carries what its source said.
 //! Invariant: a value of one of these types is valid.
 
+pub mod audit;
 pub mod durability;
 pub mod error;
 pub mod event;
@@ -11,8 +12,10 @@ pub mod limits;
 pub mod origin;
 pub mod path;
 pub mod payload;
+pub mod person;
 pub mod position;
 pub mod scope;
 pub mod session_id;
 pub mod stream;
 pub mod token;
+pub mod visitor;

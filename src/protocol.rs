@@ -3,6 +3,7 @@
 //! This file puts the protocols together: what is an HTTP route, what is an upgrade. Invariant: a
 //! protocol is chosen by the path alone, never by looking into frames.
 
+pub mod account;
 pub mod conversation;
 pub mod docs;
 pub mod events;
@@ -28,6 +29,7 @@ pub fn routes(config: &mut ServiceConfig) {
     config
         .configure(operations::routes)
         .configure(pages::routes)
+        .configure(account::verbs::routes)
         .configure(session::verbs::routes)
         .configure(rest::verbs::routes)
         .default_service(web::to(operations::unknown));

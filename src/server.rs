@@ -27,7 +27,7 @@ use actix_service::{fn_service, map_config};
 use actix_web::App;
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderName};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::Data;
 use std::cell::Cell;
@@ -49,6 +49,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const FOLLOW: Duration = Duration::from_millis(250);
 /// How often lapsed sessions are forgotten.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often the catalogue is rid of what ended long ago.
+const SWEEP_CATALOGUE: Duration = Duration::from_secs(600);
 /// How often it is written down when tokens were used.
 const WRITE_USED: Duration = Duration::from_secs(10);
 /// How often the disk is looked at; what happened in two such times counts as recent.
@@ -85,7 +87,7 @@ impl Server {
             false => Database::open(&config.database_url).await?,
         };
         let catalogue = Catalogue::open(&database, writer, Arc::clone(&metrics)).await?;
-        let demo = first_start::first_start(&catalogue).await?;
+        let demo = first_start::first_start(&catalogue, &config.public_url(address)).await?;
         catalogue.refresh().await?;
         let terms = Terms {
             ttl: config.session_ttl,
@@ -225,6 +227,8 @@ fn serve_http(listener: TcpListener, broker: &Arc<Broker>, config: &Config) -> R
         dead: config.dead_after,
     };
     let hold_off = config.hold_off;
+    let address = listener.local_addr()?;
+    let url = Data::new(config.public_url(address));
     let broker = Arc::clone(broker);
     let mut builder = actix_server::Server::build().disable_signals();
     if config.workers > 0 {
@@ -250,6 +254,7 @@ fn serve_http(listener: TcpListener, broker: &Arc<Broker>, config: &Config) -> R
         });
         let app = App::new()
             .app_data(Data::from(Arc::clone(&broker)))
+            .app_data(url.clone())
             .wrap(cors(Arc::clone(&origins)))
             .wrap(from_fn(log_request))
             .configure(protocol::routes);
@@ -287,7 +292,7 @@ fn cors(origins: Arc<Origins>) -> Cors {
         })
         .allowed_methods(["GET", "POST", "PUT", "DELETE"])
         .allow_any_header()
-        .expose_headers([header::RETRY_AFTER])
+        .expose_headers([header::RETRY_AFTER, HeaderName::from_static("x-total-count")])
         .max_age(600)
 }
 
@@ -326,6 +331,7 @@ fn start_chores(broker: &Arc<Broker>, database: &Database) -> Vec<JoinHandle<()>
     let sweep = Arc::clone(broker);
     let write = Arc::clone(broker);
     let measure = (Arc::clone(broker), database.clone());
+    let tidy = Arc::clone(broker);
     vec![
         tokio::spawn(repeat(FOLLOW, move || {
             let broker = Arc::clone(&follow);
@@ -348,6 +354,10 @@ fn start_chores(broker: &Arc<Broker>, database: &Database) -> Vec<JoinHandle<()>
                 broker.metrics().delivery_seconds.turn();
                 Ok(())
             }
+        })),
+        tokio::spawn(repeat(SWEEP_CATALOGUE, move || {
+            let broker = Arc::clone(&tidy);
+            async move { broker.sweep_catalogue().await }
         })),
     ]
 }

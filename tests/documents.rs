@@ -31,6 +31,7 @@ fn row(code: Code) -> String {
 fn every_route_is_in_the_readme() {
     let sources = [
         include_str!("../src/protocol/operations.rs"),
+        include_str!("../src/protocol/account/verbs.rs"),
         include_str!("../src/protocol/session/verbs.rs"),
         include_str!("../src/protocol/rest/verbs.rs"),
         include_str!("../src/protocol/rest/watch.rs"),

@@ -58,7 +58,8 @@ impl Broker {
             let text = format!("a company has at most {most} streams");
             return Err(Refusal::new(Code::LimitStreams, text).into());
         }
-        let stream = self.catalogue.add_stream(new, access.token.creator).await?;
+        let creator = access.token.creator;
+        let stream = self.catalogue.add_stream(new, creator, &access.actor()).await?;
         self.follow_changes().await?;
         Ok(stream)
     }
@@ -70,7 +71,8 @@ impl Broker {
         self.limits
             .check_text("a description", change.description.as_deref().unwrap_or_default())?;
         self.check_filter(change.filter.as_ref().and_then(Option::as_deref))?;
-        let changed = self.catalogue.change_stream(id, change, access.token.creator).await?;
+        let (editor, actor) = (access.token.creator, access.actor());
+        let changed = self.catalogue.change_stream(id, change, editor, &actor).await?;
         self.follow_changes().await?;
         Ok(changed.ok_or_else(|| Refusal::no_stream(id))?)
     }
@@ -78,7 +80,7 @@ impl Broker {
     /// Deletes a stream, its events and everybody's subscription to it.
     pub async fn remove_stream(&self, access: &Access, id: StreamId) -> Result<(), Error> {
         self.find(access, Verb::Manage, &Target::Id(id))?;
-        self.catalogue.remove_stream(id).await?;
+        self.catalogue.remove_stream(id, &access.actor()).await?;
         Ok(self.follow_changes().await?)
     }
 

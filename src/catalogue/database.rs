@@ -37,6 +37,8 @@ pub enum Subject {
     Token(TokenKey),
     /// A stream.
     Stream(StreamId),
+    /// A login, by the hash of its secret.
+    Login([u8; 32]),
 }
 
 /// The notes after `number`, the oldest first.
@@ -52,6 +54,7 @@ pub async fn changes_after(readers: &SqlitePool, number: i64) -> Result<Vec<Chan
         let subject: Vec<u8> = row.try_get("subject")?;
         let subject = match row.try_get("kind")? {
             "token" => Subject::Token(TokenKey(exact(&subject, "token key")?)),
+            "login" => Subject::Login(exact(&subject, "login hash")?),
             _ => Subject::Stream(StreamId::new(exact(&subject, "stream id")?)),
         };
         let number = row.try_get("change_id")?;

@@ -3,7 +3,7 @@
 //! Knows no SQL. Tokens are found by the keyed hash of their secret, which nobody outside can
 //! aim at, so comparing it tells no timing.
 
-use crate::catalogue::Ended;
+use crate::catalogue::{Ended, Login};
 use crate::domain::id::{StreamId, TokenKey};
 use crate::domain::path::Path;
 use crate::domain::stream::Stream;
@@ -28,6 +28,11 @@ pub struct Mirror {
     tokens: HashMap<TokenKey, Hashed, RandomState>,
     by_hash: HashMap<[u8; 32], TokenKey, RandomState>,
     expiring: BTreeSet<(u64, TokenKey)>,
+    /// Master tokens by user, the one to act with last: those that last before those that end,
+    /// then by age.
+    masters: HashMap<i64, BTreeSet<(bool, u64, TokenKey)>, RandomState>,
+    /// Logins by the hash of their secret.
+    logins: HashMap<[u8; 32], Arc<Login>, RandomState>,
     streams: HashMap<StreamId, Arc<Stream>, RandomState>,
     by_path: HashMap<Path, StreamId, RandomState>,
     /// What streams take, of those that do not take everything.
@@ -38,8 +43,11 @@ pub struct Mirror {
 
 impl Mirror {
     /// Of everything there is.
-    pub fn new(tokens: Vec<Hashed>, streams: Vec<Stream>) -> Self {
+    pub fn new(tokens: Vec<Hashed>, streams: Vec<Stream>, logins: Vec<([u8; 32], Login)>) -> Self {
         let mut mirror = Self::default();
+        for (hash, login) in logins {
+            mirror.put_login(hash, Some(login));
+        }
         for hashed in tokens {
             mirror.put_token(hashed.token.key, Some(hashed));
         }
@@ -58,6 +66,27 @@ impl Mirror {
     /// The token of a key.
     pub fn token(&self, key: &TokenKey) -> Option<Arc<Token>> {
         self.tokens.get(key).map(|hashed| Arc::clone(&hashed.token))
+    }
+
+    /// The login of a hash, and its user's newest master token.
+    pub fn login(&self, hash: &[u8; 32]) -> Option<(Arc<Login>, Arc<Token>)> {
+        let login = self.logins.get(hash)?;
+        let (_, _, key) = self.masters.get(&login.user_id)?.last()?;
+        Some((Arc::clone(login), self.token(key)?))
+    }
+
+    /// Puts a login in place of what was known of it.
+    pub fn put_login(&mut self, hash: [u8; 32], login: Option<Login>) {
+        match login {
+            Some(login) => self.logins.insert(hash, Arc::new(login)),
+            None => self.logins.remove(&hash),
+        };
+    }
+
+    /// A company's tokens, in no order.
+    pub fn tokens_of(&self, company_id: i64) -> Vec<Arc<Token>> {
+        let tokens = self.tokens.values().map(|hashed| &hashed.token);
+        tokens.filter(|token| token.company_id == company_id).cloned().collect()
     }
 
     /// The stream of an id.
@@ -98,6 +127,14 @@ impl Mirror {
             self.by_hash.remove(&old.hash);
             let expires_ms = old.token.expires_ms.unwrap_or_default();
             self.expiring.remove(&(expires_ms, key));
+            if let Some((user_id, place)) = master(&old.token)
+                && let Some(places) = self.masters.get_mut(&user_id)
+            {
+                places.remove(&place);
+                if places.is_empty() {
+                    self.masters.remove(&user_id);
+                }
+            }
         }
         let Some(hashed) = hashed else {
             return;
@@ -105,6 +142,9 @@ impl Mirror {
         hashed.token.touch(used_ms);
         if let (Some(expires_ms), None) = (hashed.token.expires_ms, hashed.token.revoked_ms) {
             self.expiring.insert((expires_ms, key));
+        }
+        if let Some((user_id, place)) = master(&hashed.token) {
+            self.masters.entry(user_id).or_default().insert(place);
         }
         self.by_hash.insert(hashed.hash, key);
         self.tokens.insert(key, hashed);
@@ -158,6 +198,17 @@ impl Mirror {
             .collect()
     }
 
+    /// When users were signed in last, for those seen later than `known` says.
+    pub fn seen_since(&self, known: &HashMap<i64, u64>) -> Vec<(i64, u64)> {
+        let mut seen: HashMap<i64, u64> = HashMap::new();
+        for login in self.logins.values() {
+            let newest = seen.entry(login.user_id).or_default();
+            *newest = login.used_ms.load(Ordering::Relaxed).max(*newest);
+        }
+        seen.retain(|user, used_ms| *used_ms > known.get(user).copied().unwrap_or(0));
+        seen.into_iter().collect()
+    }
+
     /// What `before` had that is no longer good or no more.
     pub fn missing_from(&self, before: &Mirror) -> Ended {
         let good = |key: &TokenKey| self.token(key).is_some_and(|token| token.revoked_ms.is_none());
@@ -169,4 +220,10 @@ impl Mirror {
             changed: Vec::new(),
         }
     }
+}
+
+/// The user of a master token, and where it stands among theirs.
+fn master(token: &Token) -> Option<(i64, (bool, u64, TokenKey))> {
+    let lasts = token.revoked_ms.is_none() && token.expires_ms.is_none();
+    Some((token.user_id?, (lasts, token.created_ms, token.key)))
 }

@@ -1,20 +1,24 @@
 //! Streams: all SQL of what there is to publish to and subscribe to.
 
+use crate::catalogue::audit::record;
 use crate::catalogue::database::{exact, unsigned};
+use crate::catalogue::tokens::AT_ONCE;
 use crate::catalogue::{Catalogue, on_constraint};
 use crate::database::now_ms;
+use crate::domain::audit::{Action, Actor, Note};
 use crate::domain::durability::Durability;
 use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::id::{IdentityId, StreamId};
 use crate::domain::path::{CompanyName, Path};
 use crate::domain::stream::{NewStream, Rules, Stream, StreamChange, StreamPage};
 use futures_util::TryStreamExt;
-use sqlx::Row;
+use serde_json::{Value, json};
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
 
 impl Catalogue {
     /// Makes a stream; refused with `company.unknown` or `stream.exists`.
-    pub async fn add_stream(&self, new: &NewStream, creator: IdentityId) -> Result<Stream, Error> {
+    pub async fn add_stream(&self, new: &NewStream, creator: IdentityId, by: &Actor) -> Result<Stream, Error> {
         let company_id = self.company_id(&CompanyName::parse(new.path.company())?).await?;
         let taken = Refusal::new(Code::StreamExists, format!("there is a stream at {} already", new.path));
         let stream = Stream {
@@ -27,6 +31,7 @@ impl Catalogue {
             created_ms: now_ms(),
             edited: None,
         };
+        let mut transaction = self.writer.begin_with(AT_ONCE).await?;
         sqlx::query(
             "insert into stream (stream_id, company_id, path, description, capacity, creator, created_ms,
              ack, filter, max_age_s, max_bytes) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
@@ -42,9 +47,13 @@ impl Catalogue {
         .bind(&stream.rules.filter)
         .bind(stream.rules.max_age_s.map(|seconds| seconds as i64))
         .bind(stream.rules.max_bytes.map(|bytes| bytes as i64))
-        .execute(&self.writer)
+        .execute(&mut *transaction)
         .await
         .map_err(|error| on_constraint(error, "stream.path", taken))?;
+        let detail = json!({"id": stream.id, "capacity": stream.capacity});
+        let note = Note::with(Action::StreamCreated, &stream.path, detail);
+        record(&mut transaction, company_id, by, &note).await?;
+        transaction.commit().await?;
         Ok(stream)
     }
 
@@ -54,8 +63,13 @@ impl Catalogue {
         id: StreamId,
         change: &StreamChange,
         editor: IdentityId,
+        by: &Actor,
     ) -> Result<Option<Stream>, Fault> {
         let signed = |number: Option<u64>| number.map(|number| number as i64);
+        let mut transaction = self.writer.begin_with(AT_ONCE).await?;
+        let Some((company_id, path)) = place_of(&mut transaction, id).await? else {
+            return Ok(None);
+        };
         sqlx::query(
             "update stream set description = coalesce($1, description), capacity = coalesce($2, capacity),
              ack = coalesce($3, ack), filter = iif($4, $5, filter), max_age_s = iif($6, $7, max_age_s),
@@ -73,18 +87,28 @@ impl Catalogue {
         .bind(&editor.bytes()[..])
         .bind(now_ms() as i64)
         .bind(&id.bytes()[..])
-        .execute(&self.writer)
+        .execute(&mut *transaction)
         .await?;
+        let note = Note::with(Action::StreamChanged, path, describe(id, change));
+        record(&mut transaction, company_id, by, &note).await?;
+        transaction.commit().await?;
         self.load_stream(id).await
     }
 
     /// Deletes a stream; returns whether there was one.
-    pub async fn remove_stream(&self, id: StreamId) -> Result<bool, Fault> {
-        let done = sqlx::query("delete from stream where stream_id = $1")
+    pub async fn remove_stream(&self, id: StreamId, by: &Actor) -> Result<bool, Fault> {
+        let mut transaction = self.writer.begin_with(AT_ONCE).await?;
+        let Some((company_id, path)) = place_of(&mut transaction, id).await? else {
+            return Ok(false);
+        };
+        sqlx::query("delete from stream where stream_id = $1")
             .bind(&id.bytes()[..])
-            .execute(&self.writer)
+            .execute(&mut *transaction)
             .await?;
-        Ok(done.rows_affected() > 0)
+        let note = Note::with(Action::StreamDeleted, path, json!({"id": id}));
+        record(&mut transaction, company_id, by, &note).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// A company's streams that `wanted` takes, by path; refused with `company.unknown`.
@@ -129,6 +153,31 @@ impl Catalogue {
             .await?;
         row.as_ref().map(parse_stream).transpose()
     }
+}
+
+/// A stream's company and path.
+async fn place_of(connection: &mut SqliteConnection, id: StreamId) -> Result<Option<(i64, String)>, Fault> {
+    let row = sqlx::query_as("select company_id, path from stream where stream_id = $1");
+    Ok(row.bind(&id.bytes()[..]).fetch_optional(connection).await?)
+}
+
+/// What was asked to be different, by the names of the HTTP API.
+fn describe(id: StreamId, change: &StreamChange) -> Value {
+    let mut detail = json!({"id": id});
+    let members = [
+        ("description", change.description.as_ref().map(|text| json!(text))),
+        ("capacity", change.capacity.map(|capacity| json!(capacity))),
+        ("ack", change.ack.map(|ack| json!(ack.word()))),
+        ("filter", change.filter.as_ref().map(|filter| json!(filter))),
+        ("maxAge", change.max_age_s.map(|seconds| json!(seconds))),
+        ("maxBytes", change.max_bytes.map(|bytes| json!(bytes))),
+    ];
+    for (name, value) in members {
+        if let Some(value) = value {
+            detail[name] = value;
+        }
+    }
+    detail
 }
 
 fn parse_stream(row: &SqliteRow) -> Result<Stream, Fault> {

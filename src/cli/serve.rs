@@ -20,6 +20,7 @@ pub async fn run(config: &Config, as_json: bool) -> Result<(), Error> {
     let screen = match (server.demo(), as_json) {
         (Some(demo), true) => json!({
             "address": address, "company": demo.company, "user": demo.user, "token": demo.token, "path": demo.path,
+            "link": demo.link,
         })
         .to_string(),
         (None, true) => json!({"address": address}).to_string(),

@@ -6,6 +6,7 @@
 use crate::cli::catalogue::open;
 use crate::cli::{Output, malformed};
 use crate::config::Config;
+use crate::domain::audit::Actor;
 use crate::domain::durability::Durability;
 use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::id::SYSTEM;
@@ -138,7 +139,10 @@ async fn add(config: &Config, path: &str, rules: RuleArgs) -> Result<Output, Err
             max_bytes: said.max_bytes.flatten(),
         },
     };
-    let stream = open(config).await?.add_stream(&new, SYSTEM).await?;
+    let stream = open(config)
+        .await?
+        .add_stream(&new, SYSTEM, &Actor::COMMAND_LINE)
+        .await?;
     let text = format!("{}  {}", stream.id, stream.path);
     Ok(Output::new(&describe(&stream), text))
 }
@@ -153,7 +157,8 @@ async fn set(config: &Config, path: &str, rules: RuleArgs) -> Result<Output, Err
     catalogue.refresh().await?;
     let unknown = || Refusal::no_stream(&path);
     let stream = catalogue.find(&Target::Path(path.clone())).ok_or_else(unknown)?;
-    let stream = catalogue.change_stream(stream.id, &change, SYSTEM).await?;
+    let by = Actor::COMMAND_LINE;
+    let stream = catalogue.change_stream(stream.id, &change, SYSTEM, &by).await?;
     let stream = stream.ok_or_else(unknown)?;
     Ok(Output::new(&describe(&stream), line(&stream)))
 }

@@ -10,6 +10,7 @@ pub fn screen(address: SocketAddr, demo: &Demo) -> String {
         company,
         user,
         token,
+        link,
         path,
     } = demo;
     let key = format!("-H 'X-Auth-User: {user}' -H 'X-Auth-Token: {token}'");
@@ -27,6 +28,10 @@ pub fn screen(address: SocketAddr, demo: &Demo) -> String {
     user     {user}
     token    {token}
     stream   {path}
+
+  Open this in a browser to set a password; it is good once, for a day:
+
+    {link}
 
   1. Open a session. The answer holds its id, good for one minute unless something connects:
 

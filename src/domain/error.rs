@@ -42,13 +42,14 @@ macro_rules! catalogue {
 }
 
 catalogue! {
-    AuthMissing = "auth.missing", 401, None, false, "Send the headers X-Auth-Company, X-Auth-Token and, with a master token, X-Auth-User.";
+    AuthMissing = "auth.missing", 401, None, false, "Send the headers X-Auth-Company, X-Auth-Token and, with a master token, X-Auth-User; or sign in.";
     AuthRefused = "auth.refused", 401, None, false, "Check company, user and token; the server's log says which of them was wrong.";
     SessionUnknown = "session.unknown", 401, None, false, "Open a session with POST /session and use its id unchanged.";
     SessionLapsed = "session.lapsed", 401, None, false, "Open a new session with POST /session; connect within its time to live.";
     TokenRevoked = "token.revoked", 401, Some(4001), false, "Ask for a new token, then open a new session with it.";
     TokenExpired = "token.expired", 401, Some(4002), false, "Ask for a new token, then open a new session with it.";
-    OriginDenied = "origin.denied", 403, None, false, "Add the page's origin to STREAMGATE_ALLOWED_ORIGINS.";
+    OriginDenied = "origin.denied", 403, None, false, "Add the page's origin to STREAMGATE_ALLOWED_ORIGINS, or to the token's origins.";
+    AddressDenied = "address.denied", 403, None, false, "Come from a network that the token lists, or use another token.";
     ScopeDenied = "scope.denied", 403, None, false, "Use a token or session whose scope allows this verb on this path.";
     StreamUnknown = "stream.unknown", 404, None, false, "Create the stream first, or check its id or path.";
     StreamExists = "stream.exists", 409, None, false, "Use the stream that is there, or another path.";
@@ -56,10 +57,14 @@ catalogue! {
     CompanyExists = "company.exists", 409, None, false, "Use the company that is there, or another name.";
     UserUnknown = "user.unknown", 404, None, false, "Create the user with: streamgate user add COMPANY NAME";
     UserExists = "user.exists", 409, None, false, "For a new token use: streamgate user rotate COMPANY NAME";
+    UserLast = "user.last", 409, None, false, "Have another user manage first; nobody removes themselves.";
     TokenUnknown = "token.unknown", 404, None, false, "List the tokens with: streamgate token list COMPANY";
+    TokenEnded = "token.ended", 409, None, false, "Make a new token; one that has ended cannot be rotated.";
+    LinkUnknown = "link.unknown", 404, None, false, "Ask for a new link: each is good once, for a day.";
     RouteUnknown = "route.unknown", 404, None, false, "The README lists every route.";
     MethodUnknown = "method.unknown", 405, None, false, "The header Allow lists what this route takes.";
     NameMalformed = "name.malformed", 400, None, false, "Use another name; the text says what it may hold.";
+    PasswordMalformed = "password.malformed", 400, None, false, "Use a longer password, or one of fewer than 1024 bytes.";
     PathMalformed = "path.malformed", 400, None, false, "A path is /<company>/<segment>…, at most 128 characters.";
     BodyMalformed = "body.malformed", 400, None, false, "Correct the body; the text says where it stops being right.";
     BodyEncoding = "body.encoding", 415, None, false, "Send the body as it is, without Content-Encoding.";
@@ -87,6 +92,9 @@ catalogue! {
     LimitDepth = "limit.depth", 400, None, false, "Nest less deeply, or raise STREAMGATE_MAX_JSON_DEPTH.";
     LimitCapacity = "limit.capacity", 400, None, false, "Ask for less, or raise STREAMGATE_MAX_CAPACITY.";
     LimitStreams = "limit.streams", 429, None, false, "Delete streams, or raise STREAMGATE_MAX_STREAMS.";
+    LimitTokens = "limit.tokens", 429, None, false, "Revoke tokens, or raise STREAMGATE_MAX_TOKENS.";
+    LimitUsers = "limit.users", 429, None, false, "Remove users, or raise STREAMGATE_MAX_USERS.";
+    LimitAttempts = "limit.attempts", 429, None, true, "Wait for as long as the header Retry-After says, then try again.";
     LimitText = "limit.text", 400, None, false, "Use a shorter text, or raise STREAMGATE_MAX_TEXT_BYTES.";
     LimitPatterns = "limit.patterns", 400, None, false, "Use fewer patterns, or raise STREAMGATE_MAX_PATTERNS.";
     LimitSubscriptions = "limit.subscriptions", 429, None, true, "Unsubscribe from something, or raise STREAMGATE_MAX_SUBSCRIPTIONS.";
@@ -114,14 +122,23 @@ pub struct Refusal {
     pub code: Code,
     /// One sentence of what happened; never a token, a session id or a payload.
     pub text: Cow<'static, str>,
+    /// Seconds after which it can succeed, where that is known.
+    pub wait_s: Option<u32>,
 }
 
 impl Refusal {
     /// A refusal with its sentence.
     pub fn new(code: Code, text: impl Into<Cow<'static, str>>) -> Self {
+        let (text, wait_s) = (text.into(), None);
+        Self { code, text, wait_s }
+    }
+
+    /// One that can succeed after so many seconds.
+    pub fn later(code: Code, text: impl Into<Cow<'static, str>>, wait_s: u32) -> Self {
+        let wait_s = Some(wait_s);
         Self {
-            code,
-            text: text.into(),
+            wait_s,
+            ..Self::new(code, text)
         }
     }
 

@@ -44,6 +44,12 @@ pub struct Limits {
     /// Most streams one company may have.
     #[arg(long, env = "STREAMGATE_MAX_STREAMS", default_value_t = 200_000, value_parser = at_least_1)]
     pub max_streams: usize,
+    /// Most tokens one company may have, without those that have ended.
+    #[arg(long, env = "STREAMGATE_MAX_TOKENS", default_value_t = 10_000, value_parser = at_least_1)]
+    pub max_tokens: usize,
+    /// Most users one company may have.
+    #[arg(long, env = "STREAMGATE_MAX_USERS", default_value_t = 1_000, value_parser = at_least_1)]
+    pub max_users: usize,
     /// Longest description of a stream and longest hash of an event, in bytes.
     #[arg(long, env = "STREAMGATE_MAX_TEXT_BYTES", default_value_t = 1_024, value_parser = at_least_1)]
     pub max_text_bytes: usize,

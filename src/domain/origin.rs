@@ -11,6 +11,19 @@ pub struct Origins {
     listed: Vec<String>,
 }
 
+/// One origin, as it is compared; says what is wrong with it.
+pub fn parse(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    if host.is_none_or(|host| host.is_empty() || host.contains('/')) {
+        return Err(format!("{text} is not an origin such as https://app.example.com"));
+    }
+    if text.starts_with("https:") && text.ends_with(":443") || text.starts_with("http:") && text.ends_with(":80") {
+        let why = "names the usual port, which browsers leave out: leave it out too";
+        return Err(format!("{text} {why}"));
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
 impl FromStr for Origins {
     type Err = String;
 
@@ -22,18 +35,7 @@ impl FromStr for Origins {
                 origins.any = true;
                 continue;
             }
-            let host = part.strip_prefix("https://").or_else(|| part.strip_prefix("http://"));
-            if host.is_none_or(|host| host.is_empty() || host.contains('/')) {
-                return Err(format!("{part} is not an origin such as https://app.example.com"));
-            }
-            if part.starts_with("https:") && part.ends_with(":443")
-                || part.starts_with("http:") && part.ends_with(":80")
-            {
-                return Err(format!(
-                    "{part} names the usual port, which browsers leave out: leave it out too"
-                ));
-            }
-            origins.listed.push(part.to_ascii_lowercase());
+            origins.listed.push(parse(part)?);
         }
         Ok(origins)
     }

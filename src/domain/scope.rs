@@ -19,6 +19,13 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// The verb of a word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Verb::Read, Verb::Write, Verb::Manage]
+            .into_iter()
+            .find(|verb| verb.word() == word)
+    }
+
     /// The word in a refusal.
     pub const fn word(self) -> &'static str {
         match self {
@@ -131,8 +138,14 @@ impl Scope {
 
     /// Whether `verb` is allowed on `path`.
     pub fn allows(&self, verb: Verb, path: &Path) -> bool {
+        self.rule(verb, path).is_some()
+    }
+
+    /// The rule by which `verb` is allowed on `path`, if it is.
+    pub fn rule(&self, verb: Verb, path: &Path) -> Option<(&Pattern, Verbs)> {
         let mut rules = self.0.iter();
-        rules.any(|(pattern, verbs)| verbs.has(verb) && pattern.matches(path))
+        let rule = rules.find(|(pattern, verbs)| verbs.has(verb) && pattern.matches(path));
+        rule.map(|(pattern, verbs)| (pattern, *verbs))
     }
 
     /// Whether anything at all is allowed on `path`.

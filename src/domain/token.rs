@@ -2,11 +2,14 @@
 //!
 //! Invariant: the secret itself is nowhere here, nor anywhere else after it was shown once.
 
+use crate::domain::audit::Actor;
 use crate::domain::error::{Code, Refusal};
 use crate::domain::id::{IdentityId, TokenKey};
-use crate::domain::path::{CompanyName, Path, UserName};
-use crate::domain::scope::{Scope, Verb};
+use crate::domain::path::{CompanyName, Path, Pattern, UserName};
+use crate::domain::scope::{Scope, Verb, Verbs};
 use crate::domain::stream::Stream;
+use crate::domain::visitor::Places;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,10 +24,16 @@ pub struct Token {
     pub company: CompanyName,
     /// Whose master token it is; none if restricted.
     pub user: Option<UserName>,
+    /// The user's row.
+    pub user_id: Option<i64>,
+    /// Whether that user manages; a restricted token never does.
+    pub manages: bool,
     /// The creator of what is published with it.
     pub creator: IdentityId,
     /// What it may do.
     pub scope: Scope,
+    /// Where it may be used.
+    pub places: Places,
     /// What it is for.
     pub label: String,
     /// When it was made, in milliseconds since 1970.
@@ -51,10 +60,56 @@ impl Token {
         Ok(())
     }
 
+    /// Whether it may do `verb` on `path`, wherever from.
+    pub fn can(&self, verb: Verb, path: &Path, now_ms: u64) -> Verdict {
+        let no = |why: String| Verdict {
+            allowed: false,
+            rule: None,
+            why,
+        };
+        if let Err(refusal) = self.check(now_ms) {
+            return no(refusal.to_string());
+        }
+        if path.company() != self.company.as_str() {
+            return no("the path is another company's".to_owned());
+        }
+        let Some((pattern, verbs)) = self.scope.rule(verb, path) else {
+            return no(format!("no rule lets it {} {path}", verb.word()));
+        };
+        let places = match self.places == Places::default() {
+            true => "",
+            false => ", at the origins and addresses that it lists",
+        };
+        Verdict {
+            allowed: true,
+            why: format!("{pattern} lets it {} {path}{places}", verb.word()),
+            rule: Some((pattern.clone(), verbs)),
+        }
+    }
+
     /// Remembers that it was used.
     pub fn touch(&self, now_ms: u64) {
         self.used_ms.fetch_max(now_ms, Ordering::Relaxed);
     }
+}
+
+/// Whether a token may do something, and why.
+pub struct Verdict {
+    /// Whether it may.
+    pub allowed: bool,
+    /// The rule by which it may.
+    pub rule: Option<(Pattern, Verbs)>,
+    /// One sentence.
+    pub why: String,
+}
+
+/// How somebody showed who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// They hold the token, or a session of it.
+    Token,
+    /// They are signed in, and act as their master token would.
+    Login,
 }
 
 /// Who is asking: a token, or a session of it that may be narrowed.
@@ -64,6 +119,10 @@ pub struct Access {
     pub token: Arc<Token>,
     /// What the session was narrowed to; never more than the token may do.
     pub narrowed: Option<Arc<Scope>>,
+    /// Where from, if the connection has a peer.
+    pub address: Option<IpAddr>,
+    /// How that is known.
+    pub means: Means,
 }
 
 impl Access {
@@ -72,10 +131,28 @@ impl Access {
         self.narrowed.as_deref().unwrap_or(&self.token.scope)
     }
 
+    /// Whoever is asking, for the audit.
+    pub fn actor(&self) -> Actor {
+        Actor {
+            user: self.token.user.clone(),
+            token: (self.means == Means::Token).then_some(self.token.key),
+            address: self.address,
+        }
+    }
+
     /// Refused with `scope.denied` unless this is a user, not a restricted token.
     pub fn require_user(&self) -> Result<&UserName, Refusal> {
         let denied = || Refusal::new(Code::ScopeDenied, "this is for users, not for restricted tokens");
         self.token.user.as_ref().ok_or_else(denied)
+    }
+
+    /// Refused with `scope.denied` unless this is a user who manages.
+    pub fn require_managing(&self) -> Result<&UserName, Refusal> {
+        let user = self.require_user()?;
+        match self.token.manages {
+            true => Ok(user),
+            false => Err(Refusal::new(Code::ScopeDenied, "this is for users who manage")),
+        }
     }
 
     /// Refused with `stream.unknown` for another company's path, with `scope.denied` for one of

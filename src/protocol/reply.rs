@@ -104,7 +104,7 @@ pub fn answer(metrics: &Metrics, envelope: Envelope, outcome: Result<impl Into<S
 pub fn refuse(metrics: &Metrics, envelope: Envelope, refusal: &Refusal) -> HttpResponse {
     metrics.count_refusal(refusal.code);
     let mut response = json(status(refusal.code), envelope.failure(refusal));
-    if let Some(later) = retry_after(refusal.code) {
+    if let Some(later) = retry_after(refusal) {
         response.headers_mut().insert(RETRY_AFTER, later);
     }
     response
@@ -116,8 +116,9 @@ pub fn status(code: Code) -> StatusCode {
 }
 
 /// When to try again, where that can help.
-pub fn retry_after(code: Code) -> Option<HeaderValue> {
-    code.entry().retry.then(|| HeaderValue::from_static("1"))
+pub fn retry_after(refusal: &Refusal) -> Option<HeaderValue> {
+    let may_help = refusal.code.entry().retry;
+    may_help.then(|| HeaderValue::from(refusal.wait_s.unwrap_or(1)))
 }
 
 /// What the client may know of an error; a fault is logged.

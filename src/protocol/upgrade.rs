@@ -7,6 +7,7 @@ use crate::broker::{Broker, Seat};
 use crate::domain::error::{Code, Refusal};
 use crate::domain::origin::Origins;
 use crate::domain::session_id::SessionId;
+use crate::domain::visitor::Visitor;
 use crate::protocol::conversation::{Conversation, Opening, Speech};
 use crate::protocol::line::Line;
 use crate::protocol::pump::Desk;
@@ -93,7 +94,12 @@ impl Doorkeeper {
         self.check_origin(request)?;
         let id = SessionId::parse(door.id);
         let id = id.ok_or_else(|| Refusal::new(Code::SessionUnknown, "no such session"))?;
-        Ok((self.broker.connect(id)?, door.speech))
+        let origin = request.headers().get(ORIGIN);
+        let visitor = Visitor {
+            address: request.head().peer_addr.map(|peer| peer.ip()),
+            origin: origin.map(|origin| origin.to_str().unwrap_or_default()),
+        };
+        Ok((self.broker.connect(id, &visitor)?, door.speech))
     }
 
     fn check_origin(&self, request: &Request) -> Result<(), Refusal> {
@@ -131,7 +137,7 @@ fn refuse(codec: &mut h1::Codec, refusal: &Refusal, answer: &mut BytesMut) {
     response.head_mut().set_connection_type(ConnectionType::Close);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Some(later) = reply::retry_after(refusal.code) {
+    if let Some(later) = reply::retry_after(refusal) {
         headers.insert(RETRY_AFTER, later);
     }
     if refusal.code == Code::UpgradeMalformed {

@@ -15,6 +15,7 @@ mod hostile;
 mod idempotency;
 mod limits;
 mod liveness;
+mod logins;
 mod operations;
 mod origins;
 mod overview;

@@ -2,7 +2,7 @@
 //! server sees what another process does to its database file.
 
 use crate::raw::RawSocket;
-use crate::stage::{Answer, DEADLINE, Stage};
+use crate::stage::{Answer, BY, DEADLINE, Stage};
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
@@ -266,7 +266,7 @@ async fn what_another_process_changes_on_the_file_is_seen() {
     stage.add_stream(&albert, "/umbrella/door", 1).await;
 
     let door = streamgate::domain::id::StreamId::parse(&id).expect("an id");
-    assert!(stage.catalogue.remove_stream(door).await.expect("a database"));
+    assert!(stage.catalogue.remove_stream(door, &BY).await.expect("a database"));
     stage.until_metric("subscriptions", 0).await;
     let body = r#"{"path":"/acme/door","elems":{}}"#;
     let answer = stage

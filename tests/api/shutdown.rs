@@ -2,7 +2,7 @@
 //! and then the server ends, in its own time and whatever the clients do.
 
 use crate::raw::{CLOSE, PING, RawSocket, TEXT, close_payload, upgrade_request};
-use crate::stage::{Account, DEADLINE, Stage};
+use crate::stage::{Account, BY, DEADLINE, Stage};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
@@ -204,7 +204,7 @@ async fn nothing_comes_after_a_goodbye() {
     let mut slow = full_reader(&stage, &token).await;
     let mut quick = RawSocket::open(&stage, &token).await;
     let mut clock = RawSocket::open(&stage, &stage.alice).await;
-    stage.catalogue.revoke_token(token.key).await.expect("revoked");
+    stage.catalogue.revoke_token(token.key, &BY).await.expect("revoked");
     while quick.next().await.first == PING {}
     // Now the slow one's goodbye waits behind its events, and it is silent for some pings more.
     for _ in 0..5 {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use streamgate::catalogue::{Catalogue, NewToken};
 use streamgate::config::Config;
+use streamgate::domain::audit::Actor;
 use streamgate::domain::id::{SYSTEM, TokenKey};
 use streamgate::domain::path::{CompanyName, Path, UserName};
 use streamgate::domain::scope::{Scope, ScopeJson};
@@ -22,6 +23,9 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+/// Who does what is done on the database file.
+pub const BY: Actor = Actor::COMMAND_LINE;
 
 /// The longest that anything may take.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -155,8 +159,9 @@ impl Stage {
             scope,
             label,
             expires_ms,
+            ..NewToken::default()
         };
-        let issued = self.catalogue.add_token(&company, &new).await.expect("a token");
+        let issued = self.catalogue.add_token(&company, &new, &BY).await.expect("a token");
         let account = Account {
             company: "acme".to_owned(),
             user: None,
@@ -191,7 +196,7 @@ impl Stage {
             description: String::new(),
             capacity: 1_000,
         };
-        let stream = self.catalogue.add_stream(&new, SYSTEM).await.expect("a stream");
+        let stream = self.catalogue.add_stream(&new, SYSTEM, &BY).await.expect("a stream");
         stream.id.to_string()
     }
 
@@ -483,7 +488,8 @@ async fn add_user(catalogue: &Catalogue, company: &str, name: &str) -> Account {
         CompanyName::parse(company).expect("a name"),
         UserName::parse(name).expect("a name"),
     );
-    let issued = catalogue.add_user(&company, &name).await.expect("a user");
+    let enrolled = catalogue.add_user(&company, &name, true, &BY).await.expect("a user");
+    let issued = enrolled.issued;
     Account {
         company: company.to_string(),
         user: Some(name.to_string()),

@@ -3,7 +3,7 @@
 //!
 //! Tokens are changed on the database file, as the command line does from a process of its own.
 
-use crate::stage::{Account, Answer, Socket, Stage};
+use crate::stage::{Account, Answer, BY, Socket, Stage};
 use std::time::Duration;
 use streamgate::catalogue::NewToken;
 use streamgate::domain::path::{CompanyName, UserName};
@@ -83,7 +83,7 @@ async fn a_revoked_token_closes_its_sockets_with_a_reason() {
     let mut kept_socket = stage.socket(&kept).await;
     kept_socket.subscribe(DOOR).await;
 
-    stage.catalogue.revoke_token(lost.key).await.expect("a token");
+    stage.catalogue.revoke_token(lost.key, &BY).await.expect("a token");
     for socket in &mut lost_sockets {
         let (code, reason) = closed_soon(socket).await;
         assert_eq!((code, &*reason), (4001, "token.revoked: the token was revoked"));
@@ -131,7 +131,11 @@ async fn rotating_a_user_ends_the_old_token_and_starts_a_new_one() {
     let mut bystander = stage.connect(&bystander).await;
 
     let bob = UserName::parse("bob").expect("a name");
-    let issued = stage.catalogue.rotate_user(&acme(), &bob).await.expect("a new token");
+    let issued = stage
+        .catalogue
+        .rotate_user(&acme(), &bob, &BY)
+        .await
+        .expect("a new token");
     assert_eq!(closed_soon(&mut socket).await.0, 4001);
     drop(socket);
     assert_useless(&stage, &old, &session, REVOKED).await;
@@ -157,7 +161,7 @@ async fn what_was_revoked_stays_revoked_after_a_restart() {
     let mut stage = Stage::start().await;
     let token = stage.add_token(&[(DOOR, "read")], None).await;
     let session = stage.session(&token).await;
-    stage.catalogue.revoke_token(token.key).await.expect("a token");
+    stage.catalogue.revoke_token(token.key, &BY).await.expect("a token");
     // Whether the server saw it before it stopped makes no difference.
     stage.restart().await;
     assert_useless(&stage, &token, &session, REVOKED).await;
@@ -226,10 +230,9 @@ async fn a_stopping_server_writes_down_when_tokens_were_used() {
     let used = stage.add_token(&[(DOOR, "read")], None).await;
     let unused = NewToken {
         scope: Scope::default(),
-        label: String::new(),
-        expires_ms: None,
+        ..NewToken::default()
     };
-    let unused = stage.catalogue.add_token(&acme(), &unused).await.expect("a token");
+    let unused = stage.catalogue.add_token(&acme(), &unused, &BY).await.expect("a token");
     let unused = Account {
         token: unused.secret,
         key: unused.key,
@@ -246,7 +249,7 @@ async fn a_stopping_server_writes_down_when_tokens_were_used() {
 async fn revoking_a_token_does_not_forget_when_it_was_used() {
     let mut stage = Stage::start().await;
     let token = stage.add_token(&[(DOOR, "read")], None).await;
-    stage.catalogue.revoke_token(token.key).await.expect("a token");
+    stage.catalogue.revoke_token(token.key, &BY).await.expect("a token");
     let refused = || async { stage.open_session(&token, "").await.code() == "token.revoked" };
     stage.until("the server knows of it", refused).await;
     stage.stop().await;

@@ -4,7 +4,7 @@
 //! Each of these was a bug once.
 
 use crate::raw::RawSocket;
-use crate::stage::{Account, Stage};
+use crate::stage::{Account, BY, Stage};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
@@ -94,7 +94,7 @@ async fn a_revocation_is_told_whoever_hangs_up_meanwhile() {
     for polls in 1..14 {
         let token = stage.add_token(&[("/acme/**", "read")], None).await;
         follower.refresh().await.expect("the token");
-        stage.catalogue.revoke_token(token.key).await.expect("revoked");
+        stage.catalogue.revoke_token(token.key, &BY).await.expect("revoked");
         for number in 0..3 {
             stage.add_stream_on_file(&format!("/acme/{polls}/{number}")).await;
         }

@@ -185,7 +185,7 @@ pub fn query<Q: DeserializeOwned>(request: &HttpRequest) -> Result<Q, Refusal> {
 
 /// Who asks, by the headers and the company in the address.
 pub fn asker(broker: &Broker, request: &HttpRequest) -> Result<Access, Refusal> {
-    extract::asker(broker, request.headers(), request.match_info().get("company"))
+    extract::asker(broker, request, request.match_info().get("company"))
 }
 
 /// The stream that the address names; an id that is none names no stream.

@@ -39,7 +39,7 @@ async fn open(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> H
 }
 
 async fn try_open(broker: &Broker, request: &HttpRequest, payload: Payload) -> Result<(Done, String), Error> {
-    let access = extract::asker(broker, request.headers(), None)?;
+    let access = extract::asker(broker, request, None)?;
     let opening = Opening::parse(&extract::body(broker, request, payload).await?)?;
     let access = broker.narrow(access, opening.paths.as_ref())?;
     let positions: Vec<_> = opening
