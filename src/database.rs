@@ -204,7 +204,7 @@ async fn migrate(writer: &SqlitePool) -> Result<(), Fault> {
 /// Whether another process was faster: its tables are there, or it is writing them.
 fn is_race(error: &sqlx::migrate::MigrateError) -> bool {
     let text = error.to_string();
-    ["already exists", "locked", "UNIQUE"]
+    ["already exists", "duplicate column", "locked", "UNIQUE"]
         .iter()
         .any(|sign| text.contains(sign))
 }
