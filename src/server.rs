@@ -27,7 +27,7 @@ use actix_service::{fn_service, map_config};
 use actix_web::App;
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderName};
+use actix_web::http::header;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::Data;
 use std::cell::Cell;
@@ -292,7 +292,7 @@ fn cors(origins: Arc<Origins>) -> Cors {
         })
         .allowed_methods(["GET", "POST", "PUT", "DELETE"])
         .allow_any_header()
-        .expose_headers([header::RETRY_AFTER, HeaderName::from_static("x-total-count")])
+        .expose_headers([header::RETRY_AFTER])
         .max_age(600)
 }
 

@@ -54,8 +54,12 @@ fn a_first_start_for_scripts_is_one_json_value() {
     assert_eq!(server.open_session(&demo).0, 201);
     let address = server.address.clone();
     let first = server.stop("TERM").json();
-    let wanted =
-        json!({"address": address, "company": "demo", "user": "admin", "token": demo.token, "path": "/demo/hello"});
+    let link = first["link"].as_str().expect("a link");
+    let code = link.strip_prefix(&format!("http://{address}/#/welcome/"));
+    assert_eq!(code.map(str::len), Some(32), "{link}");
+    let wanted = json!({
+        "address": address, "company": "demo", "user": "admin", "token": demo.token, "path": "/demo/hello", "link": link,
+    });
     assert_eq!(first, wanted);
 }
 
