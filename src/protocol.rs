@@ -29,6 +29,7 @@ pub fn routes(config: &mut ServiceConfig) {
     config
         .configure(operations::routes)
         .configure(pages::routes)
+        .configure(docs::routes)
         .configure(account::verbs::routes)
         .configure(session::verbs::routes)
         .configure(rest::verbs::routes)

@@ -1,6 +1,9 @@
 //! The README says what is true: its table of errors is the closed list in the code, and it names
-//! every route that there is.
+//! every route that there is; so does the OpenAPI document.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use streamgate::domain::error::Code;
 
 const README: &str = include_str!("../README.md");
@@ -27,32 +30,63 @@ fn row(code: Code) -> String {
     )
 }
 
-#[test]
-fn every_route_is_in_the_readme() {
-    let sources = [
-        include_str!("../src/protocol/operations.rs"),
-        include_str!("../src/protocol/account/verbs.rs"),
-        include_str!("../src/protocol/session/verbs.rs"),
-        include_str!("../src/protocol/rest/verbs.rs"),
-        include_str!("../src/protocol/rest/watch.rs"),
-    ];
-    let mut routes = 0;
-    for source in sources {
-        for rest in source.split("web::resource(\"").skip(1) {
-            let route = rest
-                .split('"')
-                .next()
-                .expect("a route")
-                .replace("{company}", "<company>");
-            let stream = if route.contains("/event/") {
-                "<streamId>"
-            } else {
-                "<id>"
-            };
-            let route = route.replace("{id}", stream).replace("{event}", "<eventId>");
-            assert!(README.contains(&route), "{route} is not in the README");
-            routes += 1;
+/// Every address that the sources register, as the router has it.
+fn registered() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/protocol")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let source = fs::read_to_string(path).expect("a source");
+            let routes = source.split("web::resource(\"").skip(1);
+            found.extend(routes.map(|rest| rest.split('"').next().expect("a route").to_owned()));
         }
     }
-    assert!(routes >= 9, "{routes} routes found");
+    assert!(found.len() >= 13, "{found:?}");
+    found
+}
+
+#[test]
+fn every_route_is_in_the_readme() {
+    for route in registered().difference(&pages()) {
+        let stream = if route.contains("/event/") {
+            "<streamId>"
+        } else {
+            "<id>"
+        };
+        let written = route.replace("{company}", "<company>").replace("{id}", stream);
+        let written = written.replace("{event}", "<eventId>");
+        let written = written
+            .replace(['{', '}'], "|")
+            .split('|')
+            .enumerate()
+            .fold(String::new(), bracketed);
+        assert!(README.contains(&written), "{written} is not in the README");
+    }
+}
+
+/// Puts what stood in braces into angles.
+fn bracketed(text: String, (n, part): (usize, &str)) -> String {
+    match n % 2 {
+        1 => format!("{text}<{part}>"),
+        _ => text + part,
+    }
+}
+
+#[test]
+fn the_document_has_every_route_and_no_other() {
+    let document = serde_json::to_value(streamgate::protocol::docs::document()).expect("a document");
+    let paths = document["paths"].as_object().expect("paths");
+    let described: BTreeSet<String> = paths.keys().cloned().collect();
+    let registered: BTreeSet<String> = registered().difference(&pages()).cloned().collect();
+    assert_eq!(registered, described);
+}
+
+/// Files of the dashboard are no part of the API.
+fn pages() -> BTreeSet<String> {
+    ["/", "/static/{build}/{name:.*}"].map(str::to_owned).into()
 }

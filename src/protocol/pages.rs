@@ -37,7 +37,7 @@ macro_rules! files {
 
 files! {
     "index.html" "icon.svg"
-    "tokens.css" "base.css" "layout.css" "parts.css"
+    "tokens.css" "base.css" "layout.css" "parts.css" "docs.css"
     "api.js" "app.js" "charts.js" "commands.js" "format.js" "forms.js" "list.js" "shell.js" "socket.js"
     "ui.js"
     "pages/account.js" "pages/audit.js" "pages/connections.js" "pages/events.js" "pages/first-steps.js"

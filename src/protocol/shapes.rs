@@ -3,6 +3,9 @@
 //! Nothing is ever made of them but their description in the OpenAPI document. Invariant: they are
 //! true, because the tests hold every answer of the server against that description.
 
+pub mod account;
+pub mod watch;
+
 use crate::domain::error::Code;
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -6,6 +6,7 @@ mod creating;
 mod crowd;
 mod deleting;
 mod described;
+mod docs;
 mod durability;
 mod filters;
 mod find;

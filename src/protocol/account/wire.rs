@@ -9,9 +9,10 @@ use crate::protocol::extract::LOGIN;
 use crate::protocol::json;
 use serde::Deserialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 /// What is sent to sign in.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "company, user and password")]
 pub struct Credentials {
     /// The company.
@@ -23,18 +24,24 @@ pub struct Credentials {
 }
 
 /// The code of a link.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "the code of a link")]
 pub struct Link {
     /// As it stands at the end of the link.
     pub code: String,
 }
 
-#[derive(Deserialize)]
+/// A password to be set: by the code of a link, or by the password that it was.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "a password, with code or old")]
-struct PasswordJson {
+#[schema(as = NewPassword)]
+pub struct PasswordJson {
+    /// As it stands at the end of the link.
     code: Option<String>,
+    /// The password that it was.
     old: Option<String>,
+    /// What it is to be: at least 10 characters, at most 1024 bytes.
+    #[schema(min_length = 10, max_length = 1024)]
     password: String,
 }
 

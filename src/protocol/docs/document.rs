@@ -1,7 +1,7 @@
 //! The OpenAPI document: all operations put together.
 
 use crate::protocol::docs::operation::Operation;
-use crate::protocol::docs::{events, security, service, sessions, streams};
+use crate::protocol::docs::{account, events, security, service, sessions, streams, watch};
 use std::collections::BTreeMap;
 use utoipa::openapi::path::PathsBuilder;
 use utoipa::openapi::schema::ComponentsBuilder;
@@ -16,6 +16,14 @@ const TAGS: &[(&str, &str)] = &[
     ),
     ("Events", "Published, found, deleted."),
     ("Streams", "Made, changed, deleted."),
+    (
+        "Watching",
+        "How the company is doing, and who is connected; for its users.",
+    ),
+    (
+        "Signing in",
+        "People sign in with a password and get a login, a cookie that acts as their master token.",
+    ),
     ("The server", "Is it well, and what has it counted?"),
 ];
 
@@ -25,6 +33,8 @@ fn operations() -> Vec<Operation> {
         sessions::operations(),
         events::operations(),
         streams::operations(),
+        watch::operations(),
+        account::operations(),
         service::operations(),
     ]
     .into_iter()

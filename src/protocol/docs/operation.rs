@@ -4,6 +4,7 @@
 //! may lead to) is added here, so that the tables beside this file say only what is particular.
 
 use crate::domain::error::Code;
+use crate::domain::stream::RULE_NUMBERS;
 use crate::protocol::docs::security;
 use crate::protocol::shapes;
 use crate::protocol::shapes::{Head, Refusal, SessionHead, SessionRefusal};
@@ -24,6 +25,8 @@ pub enum Who {
     Asker,
     /// The same, or whoever has a signed token.
     Opener,
+    /// Whoever has a login.
+    Login,
 }
 
 /// What a body or an answer looks like: a schema, and those that it refers to.
@@ -58,6 +61,8 @@ const ASKERS: &[Code] = &[
     Code::AuthRefused,
     Code::TokenRevoked,
     Code::TokenExpired,
+    Code::OriginDenied,
+    Code::AddressDenied,
     Code::ServerStopping,
     Code::ServerFault,
 ];
@@ -138,6 +143,18 @@ impl Operation {
     pub fn query<Q: IntoParams>(mut self) -> Self {
         self.parameters.extend(Q::into_params(|| Some(ParameterIn::Query)));
         self.refuses(&[Code::QueryMalformed])
+    }
+
+    /// The query parameters of a list that is shown in parts.
+    pub fn in_pages(self) -> Self {
+        let whole = |most: u64| {
+            let schema = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer));
+            schema.minimum(Some(0)).maximum(Some(most))
+        };
+        let (start, limit) = (whole(*RULE_NUMBERS.end()), whole(1_000));
+        self.takes(ParameterIn::Query, "start", "How many to pass over (0).", start)
+            .takes(ParameterIn::Query, "limit", "How many to show (20).", limit)
+            .refuses(&[Code::QueryMalformed])
     }
 
     /// A header or query parameter that may be sent.

@@ -6,6 +6,7 @@ use crate::protocol::shapes::{AnyObject, Health};
 use utoipa::openapi::path::HttpMethod::Get;
 
 const TAG: &str = "The server";
+const KNOWN: &str = "It is the one of If-None-Match.";
 
 /// All of them.
 pub fn operations() -> Vec<Operation> {
@@ -24,17 +25,11 @@ pub fn operations() -> Vec<Operation> {
                 Shape::of::<String>(),
             )
             .refuses(&[Code::ServerFault]),
-        ask("/openapi.json", "openapi", "This document.").answers_plainly(
-            200,
-            "An OpenAPI 3.1 document.",
-            json,
-            Shape::of::<AnyObject>(),
-        ),
-        ask("/docs", "docs", "This document and the socket protocol, to be read.").answers_plainly(
-            200,
-            "A page.",
-            "text/html; charset=utf-8",
-            Shape::of::<String>(),
-        ),
+        ask("/openapi.json", "openapi", "This document.")
+            .answers_plainly(200, "An OpenAPI 3.1 document.", json, Shape::of::<AnyObject>())
+            .answers_nothing(304, KNOWN),
+        ask("/docs", "docs", "This document and the socket protocol, to be read.")
+            .answers_plainly(200, "A page.", "text/html; charset=utf-8", Shape::of::<String>())
+            .answers_nothing(304, KNOWN),
     ]
 }

@@ -19,6 +19,8 @@ use utoipa::{IntoParams, ToSchema};
 const DEFAULT_LIMIT: usize = 20;
 /// Most streams in a list.
 const MAX_LIMIT: usize = 1_000;
+/// Most that are passed over in a list: what every JSON parser takes.
+const MAX_START: usize = (1 << 53) - 1;
 
 /// What may be said of a stream. The members that only the server writes may be sent back to it.
 #[derive(Deserialize, ToSchema)]
@@ -173,7 +175,7 @@ pub fn streams(streams: &[Stream]) -> String {
 #[derive(Debug, Default, Deserialize, IntoParams)]
 pub struct ListQuery {
     /// How many to pass over (0).
-    #[param(value_type = Option<u64>)]
+    #[param(value_type = Option<u64>, maximum = 9_007_199_254_740_991_u64)]
     start: Option<String>,
     /// How many to show (20).
     #[param(value_type = Option<u64>, maximum = 1_000)]
@@ -194,7 +196,7 @@ impl ListQuery {
             }
         };
         Ok(StreamPage {
-            start: number("start", &self.start, 0, usize::MAX)?,
+            start: number("start", &self.start, 0, MAX_START)?,
             limit: number("limit", &self.limit, DEFAULT_LIMIT, MAX_LIMIT)?,
         })
     }

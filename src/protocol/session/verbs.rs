@@ -30,7 +30,11 @@ pub const SPEECH: Speech = Speech {
 pub fn routes(config: &mut ServiceConfig) {
     config
         .service(web::resource("/session").post(open).default_service(other("POST")))
-        .service(web::resource("/session/{id}/ws").default_service(web::to(no_upgrade)));
+        .service(
+            web::resource("/session/{id}/ws")
+                .get(no_upgrade)
+                .default_service(other("GET")),
+        );
 }
 
 async fn open(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> HttpResponse {
