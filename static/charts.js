@@ -5,6 +5,8 @@ import { el, svg } from "./ui.js";
 
 const WIDTH = 300;
 const HEIGHT = 72;
+/** Milliseconds that a chart of lines may span. */
+export const SPANS = [60_000, 120_000, 300_000];
 
 const path = (points) => points.map(([x, y], at) => `${at && !points[at].gap ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
 
@@ -16,10 +18,10 @@ export function ceiling(number) {
 }
 
 /**
- * Lines over the last `span` milliseconds. `lines` are `{ name, of(point) }`; a point has `time`,
+ * Lines over the last minutes: as many of `SPANS` as there is something to show. `lines` are `{ name, of(point) }`; a point has `time`,
  * and `of` gives a number or null, which leaves a hole. `words(number)` writes a value.
  */
-export function lineChart({ label, lines, span, words }) {
+export function lineChart({ label, lines, words }) {
   const paths = lines.map((_, at) => svg("path", { class: `line line-${at}`, "vector-effect": "non-scaling-stroke" }));
   const area = svg("path", { class: "area" });
   const cursor = svg("line", { class: "cursor", y1: 0, y2: HEIGHT, "vector-effect": "non-scaling-stroke", visibility: "hidden" });
@@ -27,13 +29,17 @@ export function lineChart({ label, lines, span, words }) {
     [0.5, HEIGHT / 2, HEIGHT - 0.5].map((y) => svg("line", { class: "grid", x1: 0, x2: WIDTH, y1: y, y2: y, "vector-effect": "non-scaling-stroke" })),
     area, paths, cursor);
   const top = el("span", {}, "");
+  const since = el("span", {}, "");
   const readout = el("div", { class: "readout", hidden: true, "aria-hidden": "true" });
   const node = el("div", { class: "chart" }, el("div", { class: "plot" }, drawing, readout, el("div", { class: "scale", "aria-hidden": "true" }, top, el("span", {}, "0"))),
-    el("div", { class: "foot", "aria-hidden": "true" }, el("span", {}, `${Math.round(span / 60_000)} min ago`), el("span", {}, "now")));
+    el("div", { class: "foot", "aria-hidden": "true" }, since, el("span", {}, "now")));
   let points = [];
   let start = 0;
+  let span = SPANS[0];
 
   node.show = (given, now) => {
+    span = SPANS.find((size) => given.length === 0 || given[0].time >= now - size) ?? SPANS.at(-1);
+    since.textContent = `${span / 60_000} min ago`;
     start = now - span;
     points = given.filter((point) => point.time >= start);
     const values = points.flatMap((point) => lines.map((line) => line.of(point))).filter((value) => value !== null);

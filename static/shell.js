@@ -32,6 +32,7 @@ export async function signOut() {
 function accountMenu() {
   const menu = el("div", { class: "menu", id: "account-menu", popover: "auto" },
     el("a", { href: "#/account" }, icon("account"), "Account"),
+    el("a", { href: "/docs" }, icon("audit"), "Documentation"),
     button("Sign out", signOut, { icon: "out" }));
   menu.addEventListener("click", (event) => event.target.closest("a") && menu.hidePopover());
   const opener = el("button", { class: "quiet", type: "button", popovertarget: "account-menu", "aria-haspopup": "true" },

@@ -4,12 +4,11 @@
 import { call, rest } from "../api.js";
 import { el, card, head, icon } from "../ui.js";
 import { refresh } from "../list.js";
-import { lineChart } from "../charts.js";
+import { lineChart, SPANS } from "../charts.js";
 import { bytes, count, short } from "../format.js";
 import { firstSteps } from "./first-steps.js";
 
 const EVERY = 2_000;
-const SPAN = 5 * 60_000;
 
 /** What was seen lately; stays while other pages are open. */
 let seen = [];
@@ -31,7 +30,7 @@ function point(now, before) {
 function gauge(title, { lines, words, figure, line }) {
   const number = el("strong", { class: "figure" }, "–");
   const below = el("span", { class: "soft" }, "");
-  const chart = lineChart({ label: title, lines, span: SPAN, words });
+  const chart = lineChart({ label: title, lines, words });
   const legend = lines.length > 1 && el("div", { class: "legend", "aria-hidden": "true" }, lines.map(({ name }, at) => el("span", { class: `key-${at}` }, name)));
   const node = card(title, legend || null, el("div", { class: "row" }, number, below), chart);
   node.show = (now) => {
@@ -97,7 +96,7 @@ export async function open({ node, signal }) {
   await refresh(signal, EVERY, async () => {
     try {
       const now = await call("GET", rest("/overview"), undefined, { signal });
-      seen = [...seen.filter((at) => at.time > now.time - SPAN - EVERY), point(now, seen.at(-1))];
+      seen = [...seen.filter((at) => at.time > now.time - SPANS.at(-1)), point(now, seen.at(-1))];
       parts.forEach((part) => part.show(seen.at(-1)));
       if (first && now.published === 0 && now.streams <= 1) {
         guide = firstSteps(signal);

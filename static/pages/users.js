@@ -34,7 +34,7 @@ function columns(act) {
     { label: "Added", kind: "fit", cell: ({ created }) => when(created) },
     { label: "", kind: "fit", cell: (at) => el("div", { class: "actions" },
       button(at.manages ? "May not manage" : "May manage", () => act.manage(at), { kind: "slim", name: `${at.manages ? "May not manage" : "May manage"}: ${at.user}` }),
-      button("Reset", () => act.reset(at), { kind: "slim", name: `Reset ${at.user}` }),
+      at.user !== me.user && button("Reset", () => act.reset(at), { kind: "slim", name: `Reset ${at.user}` }),
       at.user !== me.user && button("Remove", () => act.remove(at), { kind: "slim danger", name: `Remove ${at.user}` })) },
   ];
 }

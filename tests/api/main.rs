@@ -20,6 +20,7 @@ mod logins;
 mod operations;
 mod origins;
 mod overview;
+mod pages;
 mod publishing;
 mod raw;
 mod reading;
