@@ -137,10 +137,8 @@ async fn pages_run_nothing_but_their_own_files() {
 async fn files_are_compressed_for_who_takes_it() {
     let stage = Stage::start().await;
     let plain = ask(&stage, "/", &[]).await;
-    assert_eq!(
-        (header(&plain, "content-encoding"), header(&plain, "vary")),
-        (String::new(), "accept-encoding".into())
-    );
+    assert_eq!(header(&plain, "content-encoding"), "");
+    assert!(header(&plain, "vary").contains("accept-encoding"));
     for refused in ["identity", "gzip;q=0", "br"] {
         let answer = ask(&stage, "/", &[("Accept-Encoding", refused)]).await;
         assert_eq!(
