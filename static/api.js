@@ -93,18 +93,13 @@ export function rest(path, query = {}) {
 /** Finds out who is signed in; null if nobody is. */
 export async function whoIsThere() {
   try {
-    return enter(await call("GET", "/login"));
+    const login = await call("GET", "/login");
+    if (!login?.company) return null;
+    return Object.assign(me, login, { url: (login.url ?? location.origin).replace(/\/$/, "") });
   } catch (error) {
     if (error.status === 401) return null;
     throw error;
   }
-}
-
-/** Notes who is signed in from now on. */
-export function enter(login) {
-  if (!login?.company) return null;
-  const url = (login.url ?? location.origin).replace(/\/$/, "");
-  return Object.assign(me, login, { url });
 }
 
 /** Forgets who was signed in. */

@@ -6,6 +6,7 @@ use crate::broker::Broker;
 use crate::catalogue::{Member, Opened, not_signed_in};
 use crate::domain::audit::{Action, Actor, Note};
 use crate::domain::error::{Code, Error, Fault, Refusal};
+use crate::domain::id::TokenKey;
 use crate::domain::path::{CompanyName, UserName};
 use crate::domain::person::{Password, Person};
 use crate::domain::token::Access;
@@ -34,6 +35,8 @@ struct Told {
 pub struct SignedIn {
     /// Who.
     pub member: Member,
+    /// Their master token.
+    pub token: TokenKey,
     /// The end of it, in milliseconds since 1970.
     pub expires_ms: u64,
 }
@@ -103,10 +106,14 @@ impl Broker {
 
     /// Who is signed in with this secret; refused with `auth.missing` if nobody.
     pub async fn signed_in(&self, secret: &str) -> Result<SignedIn, Error> {
-        let (login, _) = self.catalogue.login(secret).ok_or_else(nobody)?;
+        let (login, token) = self.catalogue.login(secret).ok_or_else(nobody)?;
         let member = self.catalogue.member_of(&login).await?.ok_or_else(nobody)?;
         let expires_ms = login.expires_ms;
-        Ok(SignedIn { member, expires_ms })
+        Ok(SignedIn {
+            member,
+            token: token.key,
+            expires_ms,
+        })
     }
 
     /// Signs somebody out; that they were not signed in is no mistake.
@@ -144,7 +151,11 @@ impl Broker {
         password: Password,
         address: Option<IpAddr>,
     ) -> Result<SignedIn, Error> {
-        let SignedIn { member, expires_ms } = self.signed_in(secret).await?;
+        let SignedIn {
+            member,
+            token,
+            expires_ms,
+        } = self.signed_in(secret).await?;
         let (company, user) = (member.company.clone(), member.user.clone());
         let member = self
             .verify(company.as_str(), user.as_str(), Some(member), old, address)
@@ -154,7 +165,11 @@ impl Broker {
             .change_password(&member, &stored, secret, &from(address))
             .await?;
         self.follow_changes().await?;
-        Ok(SignedIn { member, expires_ms })
+        Ok(SignedIn {
+            member,
+            token,
+            expires_ms,
+        })
     }
 
     // Keeping users, for those who manage

@@ -6,11 +6,11 @@
 
 use crate::broker::Broker;
 use crate::protocol::operations::{self, other};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{
     ACCEPT_ENCODING, AcceptEncoding, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, Encoding, EntityTag,
     IfNoneMatch, VARY,
 };
-use actix_web::http::{Method, StatusCode};
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use flate2::Compression;
@@ -214,10 +214,7 @@ pub fn send(request: &HttpRequest, file: &File, caching: &'static str) -> HttpRe
         answer.insert_header((CONTENT_ENCODING, "gzip"));
     }
     let body = if zip { &file.zipped } else { &file.plain };
-    match *request.method() {
-        Method::HEAD => answer.no_chunking(body.len() as u64).finish(),
-        _ => answer.body(body.clone()),
-    }
+    answer.body(body.clone())
 }
 
 /// Gzip is understood by every browser; who does not ask for it gets the file as it is.

@@ -1,6 +1,6 @@
 // The door: company, user, password.
 
-import { call, enter } from "../api.js";
+import { call, whoIsThere } from "../api.js";
 import { el, icon } from "../ui.js";
 import { field, form, password, text } from "../forms.js";
 
@@ -23,9 +23,9 @@ export function signIn(said, entered) {
   if (last.company) secret.input.autofocus = true;
   const submit = async () => {
     const who = { company: company.input.value.trim(), user: user.input.value.trim() };
-    const login = await call("POST", "/login", { ...who, password: secret.input.value });
+    await call("POST", "/login", { ...who, password: secret.input.value });
     localStorage.setItem(LAST, JSON.stringify(who));
-    enter(login);
+    await whoIsThere();
     entered();
   };
   return el("div", { class: "card stack" },

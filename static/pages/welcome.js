@@ -1,6 +1,6 @@
 // The one-time link: says whose it is, and sets a first or new password.
 
-import { call, enter, whoIsThere } from "../api.js";
+import { call, whoIsThere } from "../api.js";
 import { el, picture, problem, skeleton } from "../ui.js";
 import { field, form, password, text } from "../forms.js";
 
@@ -34,7 +34,7 @@ function choose({ company, user }, code, entered) {
   const submit = async () => {
     if (first.input.value.length < LEAST) throw at(first, `A password has at least ${LEAST} characters.`);
     if (again.input.type === "password" && again.input.value !== first.input.value) throw at(again, "These two are not the same.");
-    enter(await call("POST", "/login/password", { code, password: first.input.value }));
+    await call("POST", "/login/password", { code, password: first.input.value });
     await whoIsThere();
     entered();
   };

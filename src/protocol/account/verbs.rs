@@ -2,7 +2,7 @@
 //!
 //! Invariant: a cookie is only ever set in answer to a page of ours, or to no page at all.
 
-use crate::broker::{Broker, SignedIn};
+use crate::broker::Broker;
 use crate::catalogue::{Member, Opened};
 use crate::database::now_ms;
 use crate::domain::error::{Code, Error, Refusal};
@@ -40,9 +40,17 @@ async fn show(broker: Data<Broker>, url: Data<PublicUrl>, request: HttpRequest) 
     answer(&broker, outcome, None)
 }
 
+/// That nobody is signed in is an answer too: browsers would log a refusal as an error of the page.
 async fn try_show(broker: &Broker, url: &PublicUrl, request: &HttpRequest) -> Outcome {
-    let SignedIn { member, expires_ms } = broker.signed_in(secret(request)?).await?;
-    Ok((Done::Processed, wire::signed_in(&member, expires_ms, Some(url))))
+    let body = match extract::login(request)? {
+        Some(secret) => match broker.signed_in(secret).await {
+            Ok(signed_in) => wire::shown(&signed_in, url),
+            Err(Error::Refusal(refusal)) if refusal.code == Code::AuthMissing => wire::NOBODY.to_owned(),
+            Err(error) => return Err(error),
+        },
+        None => wire::NOBODY.to_owned(),
+    };
+    Ok((Done::Processed, body))
 }
 
 async fn open(broker: Data<Broker>, url: Data<PublicUrl>, request: HttpRequest, payload: Payload) -> HttpResponse {
@@ -102,8 +110,8 @@ async fn password(broker: Data<Broker>, url: Data<PublicUrl>, request: HttpReque
 
 async fn change(broker: &Broker, request: &HttpRequest, old: Password, password: Password) -> Outcome {
     let address = extract::visitor(request).address;
-    let SignedIn { member, expires_ms } = broker.change_password(secret(request)?, old, password, address).await?;
-    Ok((Done::Processed, wire::signed_in(&member, expires_ms, None)))
+    let changed = broker.change_password(secret(request)?, old, password, address).await?;
+    Ok((Done::Processed, wire::signed_in(&changed.member, changed.expires_ms)))
 }
 
 /// The secret of the login behind a request; refused with `auth.missing`.
@@ -122,7 +130,7 @@ fn answer_signed_in(
         Ok((member, opened)) => {
             let seconds = opened.expires_ms.saturating_sub(now_ms()) / 1_000;
             let cookie = wire::cookie(&opened.secret, seconds, is_secure(request, url));
-            let body = wire::signed_in(&member, opened.expires_ms, None);
+            let body = wire::signed_in(&member, opened.expires_ms);
             answer(broker, Ok((Done::Created, body)), Some(cookie))
         }
         Err(error) => answer(broker, Err(error), None),

@@ -2,13 +2,14 @@
 //!
 //! Pure. Invariant: what was sent is never in a refusal.
 
+use crate::broker::SignedIn;
 use crate::catalogue::Member;
 use crate::domain::error::{Code, Refusal};
 use crate::domain::person::{Password, PublicUrl};
 use crate::protocol::extract::LOGIN;
 use crate::protocol::json;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 /// What is sent to sign in.
@@ -77,15 +78,26 @@ pub fn parse_password(body: &[u8]) -> Result<(Right, Password), Refusal> {
     Ok((right, Password::parse(json.password)?))
 }
 
-/// Who is signed in; with the address for commands where that is asked.
-pub fn signed_in(member: &Member, expires_ms: u64, url: Option<&PublicUrl>) -> String {
-    let mut body = json!({
-        "company": member.company, "user": member.user, "manages": member.manages, "expires": expires_ms,
-    });
-    if let Some(url) = url {
-        body["url"] = json!(url.to_string());
-    }
+/// What is told of who is signed in if nobody is.
+pub const NOBODY: &str = "null";
+
+/// Who has just signed in.
+pub fn signed_in(member: &Member, expires_ms: u64) -> String {
+    member_json(member, expires_ms).to_string()
+}
+
+/// Who is signed in, with the name of their master token and the address for commands.
+pub fn shown(signed_in: &SignedIn, url: &PublicUrl) -> String {
+    let mut body = member_json(&signed_in.member, signed_in.expires_ms);
+    body["token"] = json!(signed_in.token);
+    body["url"] = json!(url.to_string());
     body.to_string()
+}
+
+fn member_json(member: &Member, expires_ms: u64) -> Value {
+    json!({
+        "company": member.company, "user": member.user, "manages": member.manages, "expires": expires_ms,
+    })
 }
 
 /// Whose link it is.
