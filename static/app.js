@@ -1,7 +1,7 @@
 // Where it starts: finds out who is there, and puts the page of the address into the frame.
 // Invariant: a page that was left is told so (`view.signal`) and stops asking.
 
-import { me, wire, whoIsThere, leave } from "./api.js";
+import { me, call, wire, whoIsThere, leave } from "./api.js";
 import { el, skeleton, picture, problem, button } from "./ui.js";
 import { shell, brand } from "./shell.js";
 import { signIn } from "./pages/sign-in.js";
@@ -17,9 +17,13 @@ const PAGES = {
   account: ["Account", () => import("./pages/account.js")],
 };
 
+/** Milliseconds between two looks whether the server is back. */
+const AGAIN = 3_000;
+
 const app = document.getElementById("app");
 let frame = null;
 let left = new AbortController();
+let retry = 0;
 
 const parts = () => location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
 
@@ -91,6 +95,12 @@ function failure(error) {
   return problem(error, () => route());
 }
 
+/** Looks whether the server is back; api.js tells everybody if it is. */
+function lookAgain() {
+  retry = 0;
+  call("GET", "/login").catch(() => {});
+}
+
 async function start() {
   app.replaceChildren(el("main", { class: "door", "aria-busy": "true" }, el("div", {}, brand(), skeleton(3))));
   try {
@@ -110,7 +120,14 @@ wire.addEventListener("left", () => {
   history.replaceState(null, "", "#/");
   route({ said: "You are signed out." });
 });
-wire.addEventListener("unreachable", () => { if (frame) frame.away.hidden = false; });
-wire.addEventListener("reached", () => { if (frame) frame.away.hidden = true; });
+wire.addEventListener("unreachable", () => {
+  if (frame) frame.away.hidden = false;
+  retry ||= setTimeout(lookAgain, AGAIN);
+});
+wire.addEventListener("reached", () => {
+  if (frame) frame.away.hidden = true;
+  clearTimeout(retry);
+  retry = 0;
+});
 window.addEventListener("hashchange", () => route());
 start();

@@ -22,7 +22,7 @@ export function firstSteps(signal) {
   const shown = el("span", {}, path);
   const steps = [
     [el("span", {}, "Have a stream"), el("p", { class: "soft" }, "A stream keeps events in order under a path, here ", el("code", {}, shown), "."), place],
-    ["Listen to it", el("p", { class: "soft" }, "Open its page, which shows what comes. Or in a terminal, with your master token in ", el("code", {}, "$TOKEN"), ":"), el("div", { class: "lines" })],
+    ["Listen to it", el("p", { class: "soft" }, "Open its page, which shows what comes. Or in a terminal, with your master token in ", el("code", {}, "$TOKEN"), " (lost it? ", el("a", { href: "#/tokens" }, "Tokens"), " makes another):"), el("div", { class: "lines" })],
     ["Publish an event", el("p", { class: "soft" }, "From the stream's page, or from another terminal:"), el("div", { class: "lines" })],
   ];
   const items = steps.map(([title, ...rest]) => {
