@@ -13,6 +13,7 @@ mod overview;
 mod passwords;
 mod people;
 mod seats;
+mod signing;
 mod streams;
 mod watching;
 mod wishes;

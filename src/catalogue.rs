@@ -6,6 +6,7 @@
 
 mod audit;
 mod database;
+mod keys;
 mod logins;
 mod mirror;
 mod streams;
@@ -13,6 +14,7 @@ mod tokens;
 mod users;
 
 pub use crate::database::now_ms;
+pub use keys::{ListedKey, NewKey, SigningKey};
 pub use logins::{Member, Opened, not_signed_in};
 pub use tokens::{Issued, NewToken};
 pub use users::Enrolled;
@@ -47,6 +49,7 @@ pub struct Catalogue {
     login_hash: Hmac<Sha256>,
     link_hash: Hmac<Sha256>,
     mirror: RwLock<Mirror>,
+    keys: keys::Keys,
     /// Held while following changes, so that they are applied in order.
     followed: tokio::sync::Mutex<Followed>,
     used: parking_lot::Mutex<HashMap<TokenKey, u64>>,
@@ -102,6 +105,7 @@ impl Catalogue {
             login_hash: derive(&secret, "streamgate login hash 1"),
             link_hash: derive(&secret, "streamgate link hash 1"),
             mirror: RwLock::default(),
+            keys: keys::Keys::default(),
             followed: tokio::sync::Mutex::new(Followed {
                 number: NOTHING,
                 ended: Ended::default(),
@@ -258,6 +262,7 @@ impl Catalogue {
                     ended.tokens.push(key);
                 }
                 self.mirror.write().put_token(key, token);
+                self.follow_key(key).await?;
             }
             database::Subject::Stream(id) => {
                 let stream = self.load_stream(id).await?;
@@ -284,6 +289,7 @@ impl Catalogue {
             self.load_streams().await?,
             self.load_logins().await?,
         );
+        self.reload_keys().await?;
         let mut current = self.mirror.write();
         mirror.inherit_use(&current);
         let before = std::mem::replace(&mut *current, mirror);

@@ -16,6 +16,7 @@ pub mod person;
 pub mod position;
 pub mod scope;
 pub mod session_id;
+pub mod signing;
 pub mod stream;
 pub mod token;
 pub mod visitor;

@@ -44,6 +44,8 @@ macro_rules! catalogue {
 catalogue! {
     AuthMissing = "auth.missing", 401, None, false, "Send the headers X-Auth-Company, X-Auth-Token and, with a master token, X-Auth-User; or sign in.";
     AuthRefused = "auth.refused", 401, None, false, "Check company, user and token; the server's log says which of them was wrong.";
+    JwtRefused = "jwt.refused", 401, None, false, "Check the JWT's company, key, algorithm and times; the server's log says what was wrong.";
+    JwtExpired = "jwt.expired", 401, None, false, "Sign a new JWT.";
     SessionUnknown = "session.unknown", 401, None, false, "Open a session with POST /session and use its id unchanged.";
     SessionLapsed = "session.lapsed", 401, None, false, "Open a new session with POST /session; connect within its time to live.";
     TokenRevoked = "token.revoked", 401, Some(4001), false, "Ask for a new token, then open a new session with it.";
@@ -95,6 +97,7 @@ catalogue! {
     LimitTokens = "limit.tokens", 429, None, false, "Revoke tokens, or raise STREAMGATE_MAX_TOKENS.";
     LimitUsers = "limit.users", 429, None, false, "Remove users, or raise STREAMGATE_MAX_USERS.";
     LimitAttempts = "limit.attempts", 429, None, true, "Wait for as long as the header Retry-After says, then try again.";
+    LimitSigning = "limit.signing", 429, None, false, "Revoke signing keys that are not used any more.";
     LimitText = "limit.text", 400, None, false, "Use a shorter text, or raise STREAMGATE_MAX_TEXT_BYTES.";
     LimitPatterns = "limit.patterns", 400, None, false, "Use fewer patterns, or raise STREAMGATE_MAX_PATTERNS.";
     LimitSubscriptions = "limit.subscriptions", 429, None, true, "Unsubscribe from something, or raise STREAMGATE_MAX_SUBSCRIPTIONS.";

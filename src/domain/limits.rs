@@ -4,6 +4,7 @@
 
 use crate::domain::error::{Code, Refusal};
 use clap::Args;
+use std::time::Duration;
 
 /// The bounds in force.
 #[derive(Args, Clone, Debug)]
@@ -80,6 +81,9 @@ pub struct Limits {
     /// Bytes of events kept in memory, all streams together; the oldest go first.
     #[arg(long, env = "STREAMGATE_MAX_LOG_BYTES", default_value_t = 268_435_456, value_parser = at_least_1)]
     pub max_log_bytes: usize,
+    /// Longest time that a JWT may be good from now on.
+    #[arg(long, env = "STREAMGATE_JWT_MAX_AGE", default_value = "24h", value_parser = duration)]
+    pub jwt_max_age: Duration,
 }
 
 impl Limits {
@@ -104,6 +108,11 @@ impl Limits {
         }
         Ok(())
     }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let wanted = |_| "a time with its unit is wanted, such as 24h or 15m".to_owned();
+    humantime::parse_duration(text).map_err(wanted)
 }
 
 fn at_least_1(text: &str) -> Result<usize, String> {

@@ -2,6 +2,7 @@
 
 pub mod find;
 pub mod found;
+pub mod keys;
 pub mod only;
 pub mod verbs;
 pub mod watch;

@@ -14,6 +14,7 @@ mod frames;
 mod hashes;
 mod hostile;
 mod idempotency;
+mod jwt;
 mod limits;
 mod liveness;
 mod logins;

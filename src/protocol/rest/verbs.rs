@@ -11,8 +11,8 @@ use crate::domain::token::Access;
 use crate::protocol::operations::other;
 use crate::protocol::reply::{self, Done, Envelope, Success};
 use crate::protocol::rest::found;
-use crate::protocol::rest::watch;
 use crate::protocol::rest::wire::{self, ListQuery, PublishQuery};
+use crate::protocol::rest::{keys, watch};
 use crate::protocol::{events, extract, json};
 use actix_web::web::{self, Data, Payload, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -25,6 +25,7 @@ pub type Outcome = Result<(Done, String), Error>;
 pub fn routes(config: &mut ServiceConfig) {
     config
         .configure(watch::routes)
+        .configure(keys::routes)
         .service(
             web::resource("/v5.0/{company}/event")
                 .get(found::find)

@@ -11,6 +11,7 @@ use crate::protocol::reply::{self, Done, Envelope};
 use crate::protocol::session::wire::{self, Ask, Create, Opening, Subscribe};
 use crate::protocol::{events, extract};
 use actix_web::http::ConnectionType;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
@@ -43,15 +44,31 @@ async fn open(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> H
 }
 
 async fn try_open(broker: &Broker, request: &HttpRequest, payload: Payload) -> Result<(Done, String), Error> {
-    let access = extract::asker(broker, request, None)?;
+    let (access, longest) = match bearer(request.headers()) {
+        Some(jwt) => broker.sign_in_with(jwt, &extract::visitor(request))?,
+        None => (extract::asker(broker, request, None)?, None),
+    };
     let opening = Opening::parse(&extract::body(broker, request, payload).await?)?;
     let access = broker.narrow(access, opening.paths.as_ref())?;
     let positions: Vec<_> = opening
         .positions()
         .map(|(text, stream, position)| (text, stream.and_then(|stream| broker.resume(&access, stream, position))))
         .collect();
-    let id = broker.open_session(&access, opening.ttl())?;
+    let ttl = match (opening.ttl(), longest) {
+        (Some(asked), Some(longest)) => Some(asked.min(longest)),
+        (asked, longest) => asked.or(longest),
+    };
+    let id = broker.open_session(&access, ttl)?;
     Ok((Done::Created, wire::opened(&id, &positions)))
+}
+
+/// The JWT of a request that has no token of ours.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    if headers.contains_key("x-auth-token") {
+        return None;
+    }
+    let (scheme, jwt) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| jwt.trim())
 }
 
 async fn no_upgrade(broker: Data<Broker>) -> HttpResponse {
