@@ -3,7 +3,7 @@
 -- row's hash is random, and no secret that anybody could present has it.
 
 create table signing_key (
-    token_key blob primary key references token (token_key),
+    token_key blob primary key references token (token_key) on delete cascade,
     -- What the header of a JWT may name it by.
     kid       text,
     -- The one algorithm that it is for.

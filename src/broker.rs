@@ -12,6 +12,7 @@ mod lockout;
 mod overview;
 mod passwords;
 mod people;
+mod rates;
 mod seats;
 mod signing;
 mod streams;
@@ -27,6 +28,7 @@ pub use wishes::{Following, From, Publishing, Subscribed};
 use crate::broker::lockout::Lockout;
 use crate::broker::passwords::Passwords;
 use crate::broker::people::Telling;
+use crate::broker::rates::Rates;
 use crate::broker::seats::Seats;
 use crate::broker::watching::Watching;
 use crate::catalogue::Catalogue;
@@ -58,6 +60,7 @@ pub struct Broker {
     metrics: Arc<Metrics>,
     seats: Seats,
     watching: Watching,
+    rates: Rates,
     /// How full the disk was when last looked at.
     space: Mutex<Space>,
     lockout: Lockout,
@@ -78,6 +81,7 @@ impl Broker {
         limits: Limits,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let rates = Rates::new(&limits);
         Self {
             catalogue,
             sessions,
@@ -87,6 +91,7 @@ impl Broker {
             metrics,
             seats: Seats::default(),
             watching: Watching::default(),
+            rates,
             space: Mutex::default(),
             lockout: Lockout::new(),
             passwords: Passwords::new(),
@@ -116,6 +121,8 @@ impl Broker {
     /// Writes all of it, in order, or nothing; returns once it is as safe as was asked for.
     pub async fn publish(&self, access: &Access, publishing: Publishing) -> Result<Published, Error> {
         self.check_running()?;
+        self.rates
+            .publish(access.token.key, publishing.drafts.len(), &self.limits)?;
         let asked = self.metrics.delivery_seconds.stamp();
         let (creator, now_ms) = (access.token.creator, now_ms());
         let key = publishing.key;

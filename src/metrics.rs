@@ -86,6 +86,10 @@ metrics! {
     write_ahead_bytes: Gauge,
     /// Streams in the catalogue now
     streams: Gauge,
+    /// Failed attempts to open a session
+    attempts_failed: Counter,
+    /// Addresses and tokens remembered now for what they did lately
+    rates_remembered: Gauge,
     /// HTTP requests by the class of their status
     http_requests: Family<StatusLabel, Counter>,
     /// Refusals by their code

@@ -339,6 +339,7 @@ fn start_chores(broker: &Arc<Broker>, database: &Database) -> Vec<JoinHandle<()>
         })),
         tokio::spawn(repeat(SWEEP, move || {
             sweep.sweep_sessions();
+            sweep.sweep_rates();
             std::future::ready(Ok(()))
         })),
         tokio::spawn(repeat(WRITE_USED, move || {

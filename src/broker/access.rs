@@ -68,6 +68,7 @@ impl Broker {
     /// Opens a session of the asker.
     pub fn open_session(&self, access: &Access, ttl: Option<Duration>) -> Result<SessionId, Refusal> {
         access.token.check(now_ms())?;
+        self.rates.open(access.token.key, &self.limits)?;
         let scope = access.narrowed.clone();
         self.sessions.issue(access.token.key, Wishes { scope, ttl })
     }

@@ -98,6 +98,7 @@ catalogue! {
     LimitUsers = "limit.users", 429, None, false, "Remove users, or raise STREAMGATE_MAX_USERS.";
     LimitAttempts = "limit.attempts", 429, None, true, "Wait for as long as the header Retry-After says, then try again.";
     LimitSigning = "limit.signing", 429, None, false, "Revoke signing keys that are not used any more.";
+    LimitRate = "limit.rate", 429, None, true, "Do it less often, or raise STREAMGATE_RATE_SESSIONS or STREAMGATE_RATE_EVENTS.";
     LimitText = "limit.text", 400, None, false, "Use a shorter text, or raise STREAMGATE_MAX_TEXT_BYTES.";
     LimitPatterns = "limit.patterns", 400, None, false, "Use fewer patterns, or raise STREAMGATE_MAX_PATTERNS.";
     LimitSubscriptions = "limit.subscriptions", 429, None, true, "Unsubscribe from something, or raise STREAMGATE_MAX_SUBSCRIPTIONS.";

@@ -81,6 +81,15 @@ pub struct Limits {
     /// Bytes of events kept in memory, all streams together; the oldest go first.
     #[arg(long, env = "STREAMGATE_MAX_LOG_BYTES", default_value_t = 268_435_456, value_parser = at_least_1)]
     pub max_log_bytes: usize,
+    /// Failed attempts to open a session that one address may make a minute, for each company; 0 for any number.
+    #[arg(long, env = "STREAMGATE_RATE_ATTEMPTS", default_value_t = 30)]
+    pub rate_attempts: u32,
+    /// Sessions that one token may open a minute; 0 for any number.
+    #[arg(long, env = "STREAMGATE_RATE_SESSIONS", default_value_t = 0)]
+    pub rate_sessions: u32,
+    /// Events that one token may publish a second; 0 for any number.
+    #[arg(long, env = "STREAMGATE_RATE_EVENTS", default_value_t = 0)]
+    pub rate_events: u32,
     /// Longest time that a JWT may be good from now on.
     #[arg(long, env = "STREAMGATE_JWT_MAX_AGE", default_value = "24h", value_parser = duration)]
     pub jwt_max_age: Duration,

@@ -154,6 +154,8 @@ pub fn flush(desk: &Desk, key: ConnectionKey) {
     let Some(connection) = shard.get_mut(key) else {
         return;
     };
+    // Before the peer can know of it, and again when its socket has taken what it takes.
+    note(connection);
     let mut total = 0;
     while !connection.outbox.is_empty() {
         let count = connection.port.line.write(&connection.outbox);
@@ -163,7 +165,9 @@ pub fn flush(desk: &Desk, key: ConnectionKey) {
         connection.outbox.wrote(count);
         total += count;
     }
-    note(connection);
+    if total > 0 {
+        note(connection);
+    }
     if total > 0 && shard.has_written(key, total) {
         desk.mailbox.ring();
     }

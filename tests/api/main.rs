@@ -23,6 +23,7 @@ mod origins;
 mod overview;
 mod pages;
 mod publishing;
+mod rates;
 mod raw;
 mod reading;
 mod replay;

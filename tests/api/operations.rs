@@ -30,8 +30,16 @@ fn samples(text: &str) -> Vec<Sample<'_>> {
             assert!(help.len() > 5 && helps.insert(name), "{line}");
         } else {
             let sample = sample(line);
-            let family = sample.name.strip_suffix("_total").unwrap_or(sample.name);
-            let kind = if family == sample.name { "gauge" } else { "counter" };
+            let kinds = [
+                ("_total", "counter"),
+                ("_bucket", "histogram"),
+                ("_sum", "histogram"),
+                ("_count", "histogram"),
+            ];
+            let ending = kinds
+                .iter()
+                .find_map(|(end, kind)| Some((sample.name.strip_suffix(end)?, *kind)));
+            let (family, kind) = ending.unwrap_or((sample.name, "gauge"));
             assert_eq!(types.get(family), Some(&kind), "{line}");
             assert!(helps.contains(family), "{line}");
             samples.push(sample);
@@ -130,6 +138,8 @@ async fn metrics_are_openmetrics_and_hold_the_documented_names() {
         "mailbox_overflows_total",
         "socket_bytes_total",
         "peers_dead_total",
+        "delivery_seconds_count",
+        "disk_free_bytes",
         "log_events",
         "log_bytes",
         "streams",

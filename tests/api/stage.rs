@@ -174,7 +174,8 @@ impl Stage {
 
     async fn until_known(&self, account: &Account) {
         self.until("the server knows the account", || async {
-            self.open_session(account, "").await.status == 201
+            let address = format!("/v5.0/{}/stream?limit=0", account.company);
+            self.request("GET", &address, Some(account), "").await.status == 200
         })
         .await;
     }

@@ -44,10 +44,18 @@ async fn open(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> H
 }
 
 async fn try_open(broker: &Broker, request: &HttpRequest, payload: Payload) -> Result<(Done, String), Error> {
-    let (access, longest) = match bearer(request.headers()) {
-        Some(jwt) => broker.sign_in_with(jwt, &extract::visitor(request))?,
-        None => (extract::asker(broker, request, None)?, None),
+    // Whose company a JWT is of is not known before it has proved itself.
+    let (company, asker) = match bearer(request.headers()) {
+        Some(jwt) => ("", broker.sign_in_with(jwt, &extract::visitor(request))),
+        None => {
+            let company = request.headers().get("x-auth-company");
+            let asker = extract::asker(broker, request, None);
+            let company = company.and_then(|name| name.to_str().ok());
+            (company.unwrap_or_default(), asker.map(|access| (access, None)))
+        }
     };
+    let address = request.peer_addr().map(|peer| peer.ip());
+    let (access, longest) = asker.map_err(|refusal| broker.count_failure(address, company, refusal))?;
     let opening = Opening::parse(&extract::body(broker, request, payload).await?)?;
     let access = broker.narrow(access, opening.paths.as_ref())?;
     let positions: Vec<_> = opening
