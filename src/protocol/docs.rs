@@ -7,6 +7,7 @@
 mod account;
 mod document;
 mod events;
+mod keys;
 mod operation;
 mod page;
 mod security;

@@ -198,6 +198,46 @@ pub struct VerbsShape {
     pub manage: Option<bool>,
 }
 
+/// A key that signs JWTs; what verifies them is not shown.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct SigningKey {
+    /// The token that it is.
+    #[schema(pattern = "^k[0-9a-f]{16}$")]
+    pub id: String,
+    /// What a JWT may name it by.
+    #[schema(required = true)]
+    pub kid: Option<String>,
+    /// The one algorithm that it is for.
+    pub algorithm: SigningAlgorithm,
+    /// What it is for.
+    pub label: String,
+    /// What whoever it signs for may do.
+    pub paths: BTreeMap<String, VerbsShape>,
+    /// When it was added, in milliseconds since 1970.
+    pub created: u64,
+    /// When it was revoked.
+    #[schema(required = true)]
+    pub revoked: Option<u64>,
+    /// When it opened a session last.
+    #[schema(required = true)]
+    pub last_used: Option<u64>,
+}
+
+/// How something can be signed.
+#[derive(ToSchema)]
+#[schema(rename_all = "UPPERCASE")]
+pub enum SigningAlgorithm {
+    /// HMAC with SHA-256.
+    Hs256,
+    /// HMAC with SHA-512.
+    Hs512,
+    /// RSA, PKCS #1 v1.5, with SHA-256.
+    Rs256,
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+}
+
 /// Any JSON object.
 #[derive(ToSchema)]
 pub struct AnyObject {

@@ -1,7 +1,7 @@
 //! The OpenAPI document: all operations put together.
 
 use crate::protocol::docs::operation::Operation;
-use crate::protocol::docs::{account, events, security, service, sessions, streams, watch};
+use crate::protocol::docs::{account, events, keys, security, service, sessions, streams, watch};
 use std::collections::BTreeMap;
 use utoipa::openapi::path::PathsBuilder;
 use utoipa::openapi::schema::ComponentsBuilder;
@@ -24,6 +24,7 @@ const TAGS: &[(&str, &str)] = &[
         "Signing in",
         "People sign in with a password and get a login, a cookie that acts as their master token.",
     ),
+    ("Signing keys", "With which a back end signs for its clients by itself."),
     ("The server", "Is it well, and what has it counted?"),
 ];
 
@@ -35,6 +36,7 @@ fn operations() -> Vec<Operation> {
         streams::operations(),
         watch::operations(),
         account::operations(),
+        keys::operations(),
         service::operations(),
     ]
     .into_iter()

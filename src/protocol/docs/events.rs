@@ -107,6 +107,7 @@ fn publishes(path: &'static str, id: &'static str, summary: &'static str) -> Ope
             Code::LimitText,
             Code::LimitKeys,
             Code::LimitPending,
+            Code::LimitRate,
             Code::LogFull,
             Code::LogUnavailable,
         ])

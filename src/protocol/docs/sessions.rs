@@ -27,6 +27,10 @@ fn open() -> Operation {
             Code::PathMalformed,
             Code::LimitPatterns,
             Code::LimitSessions,
+            Code::LimitAttempts,
+            Code::LimitRate,
+            Code::JwtRefused,
+            Code::JwtExpired,
             Code::RequestUnsupported,
         ])
 }

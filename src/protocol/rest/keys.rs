@@ -10,12 +10,14 @@ use crate::domain::signing::{Algorithm, Material};
 use crate::protocol::operations::other;
 use crate::protocol::reply::Done;
 use crate::protocol::rest::verbs::{Outcome, answer, asker};
+use crate::protocol::shapes::{AnyObject, SigningAlgorithm, VerbsShape};
 use crate::protocol::{extract, json};
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
+use utoipa::ToSchema;
 
 /// Signing keys.
 pub fn routes(config: &mut ServiceConfig) {
@@ -34,15 +36,25 @@ pub fn routes(config: &mut ServiceConfig) {
 }
 
 /// A key to be added.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "a signing key")]
-struct KeyJson {
+#[schema(as = SigningKeyWish)]
+pub struct KeyJson {
+    /// What it is for.
     #[serde(default)]
     label: String,
+    /// The one algorithm that it is for.
+    #[schema(value_type = SigningAlgorithm)]
     algorithm: String,
+    /// A secret of 32 bytes or more, or a public key in PEM.
     key: Option<String>,
+    /// Instead of `key`: a JSON Web Key Set that has it.
+    #[schema(value_type = Option<AnyObject>)]
     jwks: Option<Value>,
+    /// What whoever it signs for may do.
+    #[schema(value_type = BTreeMap<String, VerbsShape>)]
     paths: ScopeJson,
+    /// What a JWT may name it by; which one of `jwks` it is.
     kid: Option<String>,
 }
 
