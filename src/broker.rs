@@ -6,6 +6,7 @@
 //! stream cannot be told from one that does not exist.
 
 mod access;
+mod audit;
 mod events;
 mod following;
 mod lockout;
@@ -16,6 +17,7 @@ mod rates;
 mod seats;
 mod signing;
 mod streams;
+mod tokens;
 mod watching;
 mod wishes;
 

@@ -9,6 +9,7 @@ mod database;
 mod keys;
 mod logins;
 mod mirror;
+mod shelf;
 mod streams;
 mod tokens;
 mod users;
@@ -16,6 +17,7 @@ mod users;
 pub use crate::database::now_ms;
 pub use keys::{ListedKey, NewKey, SigningKey};
 pub use logins::{Member, Opened, not_signed_in};
+pub use shelf::Shelved;
 pub use tokens::{Issued, NewToken};
 pub use users::Enrolled;
 
@@ -23,6 +25,7 @@ use crate::catalogue::mirror::Mirror;
 use crate::database::Database;
 use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::id::{StreamId, TokenKey};
+use crate::domain::path::Path;
 use crate::domain::stream::{Stream, Target};
 use crate::domain::token::Token;
 use crate::engine::filter::Filter;
@@ -187,6 +190,11 @@ impl Catalogue {
     /// How many streams a company has.
     pub fn stream_count(&self, company: &str) -> usize {
         self.mirror.read().stream_count_of(company)
+    }
+
+    /// A company's streams after a path, so many of them.
+    pub fn streams_after(&self, company: &str, path: Option<&Path>, count: usize) -> Vec<Shelved> {
+        self.mirror.read().streams_after(company, path, count)
     }
 
     /// The stream somebody means, whoever's it is.

@@ -59,7 +59,7 @@ fn every_route_is_in_the_readme() {
             "<id>"
         };
         let written = route.replace("{company}", "<company>").replace("{id}", stream);
-        let written = written.replace("{event}", "<eventId>");
+        let written = written.replace("{event}", "<eventId>").replace("{name}", "<name>");
         let written = written
             .replace(['{', '}'], "|")
             .split('|')

@@ -2,6 +2,7 @@
 //! are, deleting them.
 
 use crate::broker::Broker;
+use crate::domain::audit::{Action, Note};
 use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::event::Event;
 use crate::domain::id::{EventId, StreamId};
@@ -12,6 +13,7 @@ use crate::domain::token::Access;
 use crate::engine::ledger::View;
 use crate::engine::resume::Resume;
 use crate::engine::search::{Found, Search};
+use serde_json::json;
 use std::sync::Arc;
 
 /// Events read at once while searching; others get a turn in between.
@@ -88,14 +90,20 @@ impl Broker {
         if event.is_none_or(|event| event.id != id) || !self.log.remove(stream.id, id.offset()).await? {
             return Err(no_event(id).into());
         }
-        Ok(())
+        let note = Note::with(
+            Action::EventsDeleted,
+            &stream.path,
+            json!({"id": stream.id, "event": id}),
+        );
+        Ok(self.note(access, note).await?)
     }
 
     /// Deletes all events of a stream.
     pub async fn remove_events(&self, access: &Access, target: &Target) -> Result<(), Error> {
         let stream = self.find(access, Verb::Manage, target)?;
         self.log.clear(stream.id).await?;
-        Ok(())
+        let note = Note::with(Action::EventsDeleted, &stream.path, json!({"id": stream.id}));
+        Ok(self.note(access, note).await?)
     }
 }
 

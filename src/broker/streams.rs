@@ -10,6 +10,9 @@ use crate::domain::token::Access;
 use crate::engine::filter::Filter;
 use std::sync::Arc;
 
+/// Streams that are looked through before others get a turn.
+const LISTED_AT_ONCE: usize = 2_000;
+
 impl Broker {
     /// The stream somebody means, if they may do `verb` to it.
     pub fn find(&self, access: &Access, verb: Verb, target: &Target) -> Result<Arc<Stream>, Refusal> {
@@ -36,10 +39,34 @@ impl Broker {
         found.ok_or_else(|| Refusal::no_stream(target))
     }
 
-    /// The streams that somebody may do anything to, by path.
-    pub async fn list_streams(&self, access: &Access, page: StreamPage) -> Result<Vec<Stream>, Error> {
-        let wanted = |path: &Path| access.scope().touches(path);
-        self.catalogue.streams_of(&access.token.company, page, wanted).await
+    /// A page of the streams that somebody may do anything to, by path, and how many those are; of
+    /// those only that have `search` in their path or description, in small or large letters.
+    pub async fn list_streams(
+        &self,
+        access: &Access,
+        page: StreamPage,
+        search: Option<&str>,
+    ) -> (Vec<Arc<Stream>>, usize) {
+        let company = access.token.company.as_str();
+        let search = search.map(str::to_lowercase).unwrap_or_default();
+        let (mut streams, mut total, mut last) = (Vec::new(), 0, None);
+        loop {
+            let some = self.catalogue.streams_after(company, last.as_ref(), LISTED_AT_ONCE);
+            let Some(newest) = some.last() else {
+                return (streams, total);
+            };
+            last = Some(newest.stream.path.clone());
+            for shelved in some {
+                if !access.scope().touches(&shelved.stream.path) || !shelved.text.contains(&search) {
+                    continue;
+                }
+                if total >= page.start && streams.len() < page.limit {
+                    streams.push(shelved.stream);
+                }
+                total += 1;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Makes a stream.

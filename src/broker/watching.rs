@@ -7,7 +7,8 @@
 use crate::broker::Broker;
 use crate::broker::seats::Seat;
 use crate::database::now_ms;
-use crate::domain::error::{Code, Refusal};
+use crate::domain::audit::{Action, Note};
+use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::event::Wire;
 use crate::domain::id::{ConnectionId, TokenKey};
 use crate::domain::token::{Access, Token};
@@ -15,6 +16,7 @@ use crate::engine::connection::ConnectionKey;
 use crate::hub::WorkerId;
 use crate::hub::mailbox::Notice;
 use parking_lot::{Mutex, RwLock};
+use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::ops::Bound::{Excluded, Unbounded};
@@ -232,14 +234,18 @@ impl Broker {
     }
 
     /// Has a connection told goodbye; refused with `connection.unknown`. For users of its company.
-    pub fn close_connection(&self, access: &Access, id: ConnectionId) -> Result<(), Refusal> {
+    pub async fn close_connection(&self, access: &Access, id: ConnectionId) -> Result<(), Error> {
         access.require_user()?;
         let room = self.watching.room(access.token.company_id);
         let found = room.live.lock().connections.get(&id).cloned();
         let unknown = || Refusal::new(Code::ConnectionUnknown, format!("no connection {id}"));
-        let (worker, key) = found.ok_or_else(unknown)?.at;
+        let watched = found.ok_or_else(unknown)?;
+        let (worker, key) = watched.at;
         self.hub.tell_one(worker, Notice::ConnectionClosed(key));
-        Ok(())
+        let detail = json!({"token": watched.token.key, "user": watched.token.user});
+        Ok(self
+            .note(access, Note::with(Action::ConnectionClosed, id, detail))
+            .await?)
     }
 
     /// How many connections a token has.

@@ -3,6 +3,7 @@
 //! Knows no SQL. Tokens are found by the keyed hash of their secret, which nobody outside can
 //! aim at, so comparing it tells no timing.
 
+use crate::catalogue::shelf::{Shelf, Shelved};
 use crate::catalogue::{Ended, Login};
 use crate::domain::id::{StreamId, TokenKey};
 use crate::domain::path::Path;
@@ -37,8 +38,8 @@ pub struct Mirror {
     by_path: HashMap<Path, StreamId, RandomState>,
     /// What streams take, of those that do not take everything.
     filters: HashMap<StreamId, Filter, RandomState>,
-    /// Streams by company.
-    counts: HashMap<Box<str>, usize, RandomState>,
+    /// Streams by company and path.
+    shelf: Shelf,
 }
 
 impl Mirror {
@@ -116,7 +117,12 @@ impl Mirror {
 
     /// How many streams a company has.
     pub fn stream_count_of(&self, company: &str) -> usize {
-        self.counts.get(company).copied().unwrap_or(0)
+        self.shelf.count(company)
+    }
+
+    /// A company's streams after a path, so many of them.
+    pub fn streams_after(&self, company: &str, path: Option<&Path>, count: usize) -> Vec<Shelved> {
+        self.shelf.after(company, path, count)
     }
 
     /// Puts a token in place of what was known of it.
@@ -156,9 +162,7 @@ impl Mirror {
             if self.by_path.get(&old.path) == Some(&id) {
                 self.by_path.remove(&old.path);
             }
-            if let Some(count) = self.counts.get_mut(old.path.company()) {
-                *count -= 1;
-            }
+            self.shelf.take(&old);
         }
         self.filters.remove(&id);
         if let Some(stream) = stream {
@@ -168,7 +172,7 @@ impl Mirror {
             if let Some(Ok(filter)) = parsed {
                 self.filters.insert(id, filter);
             }
-            *self.counts.entry(stream.path.company().into()).or_default() += 1;
+            self.shelf.put(&stream);
             self.by_path.insert(stream.path.clone(), id);
             self.streams.insert(id, stream);
         }

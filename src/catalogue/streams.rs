@@ -10,8 +10,7 @@ use crate::domain::durability::Durability;
 use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::id::{IdentityId, StreamId};
 use crate::domain::path::{CompanyName, Path};
-use crate::domain::stream::{NewStream, Rules, Stream, StreamChange, StreamPage};
-use futures_util::TryStreamExt;
+use crate::domain::stream::{NewStream, Rules, Stream, StreamChange};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -111,34 +110,14 @@ impl Catalogue {
         Ok(true)
     }
 
-    /// A company's streams that `wanted` takes, by path; refused with `company.unknown`.
-    ///
-    /// Reads no further than the page's end.
-    pub async fn streams_of(
-        &self,
-        company: &CompanyName,
-        page: StreamPage,
-        wanted: impl Fn(&Path) -> bool,
-    ) -> Result<Vec<Stream>, Error> {
+    /// A company's streams, by path; refused with `company.unknown`.
+    pub async fn streams_of(&self, company: &CompanyName) -> Result<Vec<Stream>, Error> {
         let company_id = self.company_id(company).await?;
-        let mut rows = sqlx::query("select * from stream where company_id = $1 order by path")
+        let rows = sqlx::query("select * from stream where company_id = $1 order by path")
             .bind(company_id)
-            .fetch(&self.readers);
-        let (mut passed, mut streams) = (0, Vec::new());
-        while streams.len() < page.limit
-            && let Some(row) = rows.try_next().await?
-        {
-            let stream = parse_stream(&row)?;
-            if !wanted(&stream.path) {
-                continue;
-            }
-            if passed < page.start {
-                passed += 1;
-                continue;
-            }
-            streams.push(stream);
-        }
-        Ok(streams)
+            .fetch_all(&self.readers)
+            .await?;
+        Ok(rows.iter().map(parse_stream).collect::<Result<_, _>>()?)
     }
 
     pub(super) async fn load_streams(&self) -> Result<Vec<Stream>, Fault> {

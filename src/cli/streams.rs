@@ -11,9 +11,7 @@ use crate::domain::durability::Durability;
 use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::id::SYSTEM;
 use crate::domain::path::{CompanyName, Path};
-use crate::domain::stream::{
-    DEFAULT_CAPACITY, NewStream, RULE_NUMBERS, Rules, Stream, StreamChange, StreamPage, Target,
-};
+use crate::domain::stream::{DEFAULT_CAPACITY, NewStream, RULE_NUMBERS, Rules, Stream, StreamChange, Target};
 use crate::engine::filter::Filter;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
@@ -165,11 +163,7 @@ async fn set(config: &Config, path: &str, rules: RuleArgs) -> Result<Output, Err
 
 async fn list(config: &Config, company: &str) -> Result<Output, Error> {
     let company = CompanyName::parse(company)?;
-    let all = StreamPage {
-        start: 0,
-        limit: usize::MAX,
-    };
-    let streams = open(config).await?.streams_of(&company, all, |_| true).await?;
+    let streams = open(config).await?.streams_of(&company).await?;
     let lines: Vec<String> = streams.iter().map(line).collect();
     let text = if lines.is_empty() {
         format!("company {company} has no streams")

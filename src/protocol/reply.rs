@@ -8,8 +8,10 @@ use crate::domain::error::{Code, Error, Refusal};
 use crate::metrics::Metrics;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 
+/// How many there are in all of what an answer lists a part of.
+const TOTAL: HeaderName = HeaderName::from_static("x-total-count");
 /// `messages[0]` of a success.
 pub const PROCESSED: &str = "Your request has been processed successfully.";
 /// `messages[0]` of a creation (docs.octave.dev, "Using the REST API in an External System").
@@ -41,19 +43,27 @@ pub struct Success {
     pub body: String,
     /// An object of what the body refers to, where the envelope has a place for it.
     pub references: String,
+    /// How many there are in all, where the body is a part of them.
+    pub total: Option<usize>,
 }
 
 impl From<(Done, String)> for Success {
     fn from((done, body): (Done, String)) -> Self {
-        let references = "{}".to_owned();
-        Self { done, body, references }
+        Self {
+            done,
+            body,
+            references: "{}".to_owned(),
+            total: None,
+        }
     }
 }
 
 impl Envelope {
     /// The text of a success.
     fn success(self, success: &Success) -> String {
-        let Success { done, body, references } = success;
+        let Success {
+            done, body, references, ..
+        } = success;
         let (status, message) = match done {
             Done::Processed => (200, PROCESSED),
             Done::Created => (201, CREATED),
@@ -94,7 +104,11 @@ pub fn answer(metrics: &Metrics, envelope: Envelope, outcome: Result<impl Into<S
                 Done::Processed => StatusCode::OK,
                 Done::Created => StatusCode::CREATED,
             };
-            json(status, envelope.success(&success))
+            let mut response = json(status, envelope.success(&success));
+            if let Some(total) = success.total {
+                response.headers_mut().insert(TOTAL, HeaderValue::from(total));
+            }
+            response
         }
         Err(error) => refuse(metrics, envelope, &explain(metrics, error)),
     }

@@ -4,6 +4,8 @@ pub mod find;
 pub mod found;
 pub mod keys;
 pub mod only;
+pub mod people;
+pub mod tokens;
 pub mod verbs;
 pub mod watch;
 pub mod wire;

@@ -121,5 +121,10 @@ fn success(body: String, refers_to: Option<&Stream>) -> Success {
         None => "{}".to_owned(),
     };
     let done = Done::Processed;
-    Success { done, body, references }
+    Success {
+        done,
+        body,
+        references,
+        total: None,
+    }
 }

@@ -10,9 +10,8 @@ use crate::domain::stream::Target;
 use crate::domain::token::Access;
 use crate::protocol::operations::other;
 use crate::protocol::reply::{self, Done, Envelope, Success};
-use crate::protocol::rest::found;
 use crate::protocol::rest::wire::{self, ListQuery, PublishQuery};
-use crate::protocol::rest::{keys, watch};
+use crate::protocol::rest::{found, keys, people, tokens, watch};
 use crate::protocol::{events, extract, json};
 use actix_web::web::{self, Data, Payload, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -26,6 +25,8 @@ pub fn routes(config: &mut ServiceConfig) {
     config
         .configure(watch::routes)
         .configure(keys::routes)
+        .configure(tokens::routes)
+        .configure(people::routes)
         .service(
             web::resource("/v5.0/{company}/event")
                 .get(found::find)
@@ -121,16 +122,22 @@ async fn list(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
     answer(&broker, try_list(&broker, &request).await)
 }
 
-async fn try_list(broker: &Broker, request: &HttpRequest) -> Outcome {
+async fn try_list(broker: &Broker, request: &HttpRequest) -> Result<Success, Error> {
     let access = asker(broker, request)?;
     let query: ListQuery = query(request)?;
     let page = query.page()?;
     if let Some(path) = &query.path {
         let stream = broker.look_up(&access, &Target::Path(Path::parse(path)?))?;
-        return Ok((Done::Processed, format!("[{}]", wire::stream(&stream))));
+        return Ok(Success {
+            total: Some(1),
+            ..(Done::Processed, wire::streams(&[stream])).into()
+        });
     }
-    let streams = broker.list_streams(&access, page).await?;
-    Ok((Done::Processed, wire::streams(&streams)))
+    let (streams, total) = broker.list_streams(&access, page, query.search.as_deref()).await;
+    Ok(Success {
+        total: Some(total),
+        ..(Done::Processed, wire::streams(&streams)).into()
+    })
 }
 
 async fn add(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> HttpResponse {

@@ -99,14 +99,14 @@ fn connection(watched: &Watched) -> Value {
 }
 
 async fn close(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
-    answer(&broker, try_close(&broker, &request))
+    answer(&broker, try_close(&broker, &request).await)
 }
 
-fn try_close(broker: &Broker, request: &HttpRequest) -> Outcome {
+async fn try_close(broker: &Broker, request: &HttpRequest) -> Outcome {
     let access = asker(broker, request)?;
     let text = request.match_info().get("id").unwrap_or_default();
     let id = ConnectionId::parse(text);
     // Also for a name that is none: who may not look learns nothing else.
-    broker.close_connection(&access, id.unwrap_or_default())?;
+    broker.close_connection(&access, id.unwrap_or_default()).await?;
     Ok((Done::Processed, "{}".to_owned()))
 }

@@ -13,6 +13,7 @@ use crate::protocol::reply::quoted;
 use crate::protocol::shapes::Ack;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
+use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
 /// Streams in a list if nothing else is said.
@@ -166,8 +167,8 @@ fn rules(rules: &Rules) -> String {
 }
 
 /// Streams as a JSON array.
-pub fn streams(streams: &[Stream]) -> String {
-    let each: Vec<String> = streams.iter().map(stream).collect();
+pub fn streams(streams: &[Arc<Stream>]) -> String {
+    let each: Vec<String> = streams.iter().map(|each| stream(each)).collect();
     format!("[{}]", each.join(","))
 }
 
@@ -182,24 +183,31 @@ pub struct ListQuery {
     limit: Option<String>,
     /// Only the stream at this path.
     pub path: Option<String>,
+    /// Only those with this in their path or description, in small or large letters.
+    pub search: Option<String>,
 }
 
 impl ListQuery {
     /// The part that is wanted; refused with `query.malformed`.
     pub fn page(&self) -> Result<StreamPage, Refusal> {
-        let number = |name: &str, text: &Option<String>, default: usize, most: usize| match text {
-            None => Ok(default),
-            Some(text) => {
-                let number = text.parse().ok().filter(|number| *number <= most);
-                let wanted = || Refusal::new(Code::QueryMalformed, format!("\"{name}\" is a number from 0 to {most}"));
-                number.ok_or_else(wanted)
-            }
-        };
-        Ok(StreamPage {
-            start: number("start", &self.start, 0, MAX_START)?,
-            limit: number("limit", &self.limit, DEFAULT_LIMIT, MAX_LIMIT)?,
-        })
+        page(&self.start, &self.limit)
     }
+}
+
+/// The part of a list that is wanted; refused with `query.malformed`.
+pub fn page(start: &Option<String>, limit: &Option<String>) -> Result<StreamPage, Refusal> {
+    let number = |name: &str, text: &Option<String>, default: usize, most: usize| match text {
+        None => Ok(default),
+        Some(text) => {
+            let number = text.parse().ok().filter(|number| *number <= most);
+            let wanted = || Refusal::new(Code::QueryMalformed, format!("\"{name}\" is a number from 0 to {most}"));
+            number.ok_or_else(wanted)
+        }
+    };
+    Ok(StreamPage {
+        start: number("start", start, 0, MAX_START)?,
+        limit: number("limit", limit, DEFAULT_LIMIT, MAX_LIMIT)?,
+    })
 }
 
 /// The query parameters of publishing.
