@@ -242,7 +242,7 @@ impl Broker {
         let watched = found.ok_or_else(unknown)?;
         let (worker, key) = watched.at;
         self.hub.tell_one(worker, Notice::ConnectionClosed(key));
-        let detail = json!({"token": watched.token.key, "user": watched.token.user});
+        let detail = json!({"token": watched.token.key, "label": watched.token.label, "user": watched.token.user});
         Ok(self
             .note(access, Note::with(Action::ConnectionClosed, id, detail))
             .await?)

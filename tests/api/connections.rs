@@ -100,6 +100,11 @@ async fn a_connection_that_is_closed_is_told_so_and_the_others_stay() {
         closed.closed().await,
         (4004, "connection.closed: closed by an operator".to_owned())
     );
+    let id = shown[1]["id"].as_str().expect("an id").to_owned();
+    let entry = ["connection.closed".to_owned(), id, "alice".to_owned()];
+    stage
+        .until("it is in the audit", || async { stage.audited(1).await[0] == entry })
+        .await;
     drop(closed);
     stage.until_metric("connections", 1).await;
     stays.assert_quiet().await;

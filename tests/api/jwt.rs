@@ -270,6 +270,8 @@ async fn a_revoked_key_ends_what_it_opened() {
     assert_eq!(socket.closed().await.0, 4001);
     refused(&stage, &sign(&claims(json!({})))).await;
     assert!(stage.get(ADDRESS).await[0]["revoked"].as_u64().is_some());
+    let entry = |action: &str| [action.to_owned(), id.clone(), "alice".to_owned()];
+    assert_eq!(stage.audited(2).await, [entry("key.removed"), entry("key.added")]);
     drop(socket);
     stage.end().await;
 }
@@ -316,16 +318,19 @@ async fn only_sound_keys_are_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_are_for_users_of_their_company_only() {
+async fn keys_are_for_users_of_their_company_who_manage() {
     let stage = Stage::start().await;
     stage.add_company("umbrella").await;
     let albert = stage.add_user("umbrella", "albert").await;
     let token = stage.add_token(&[("/acme/**", "manage")], None).await;
+    let bob = stage.add_plain_user("bob").await;
     let id = add_secret(&stage, "/acme/**").await;
     let one = format!("{ADDRESS}/{id}");
     for (method, address, body) in [("GET", ADDRESS, ""), ("POST", ADDRESS, "{}"), ("DELETE", &one, "")] {
-        let denied = stage.request(method, address, Some(&token), body).await;
-        assert_eq!(outcome(&denied), (403, "scope.denied".to_owned()), "{method}");
+        for account in [&token, &bob] {
+            let denied = stage.request(method, address, Some(account), body).await;
+            assert_eq!(outcome(&denied), (403, "scope.denied".to_owned()), "{method}");
+        }
         let other = stage.request(method, address, Some(&albert), body).await;
         assert_eq!(outcome(&other), (401, "auth.refused".to_owned()), "{method}");
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use streamgate::catalogue::{Catalogue, NewToken};
 use streamgate::config::Config;
-use streamgate::domain::audit::Actor;
+use streamgate::domain::audit::{Actor, AuditPage};
 use streamgate::domain::id::{SYSTEM, TokenKey};
 use streamgate::domain::path::{CompanyName, Path, UserName};
 use streamgate::domain::scope::{Scope, ScopeJson};
@@ -141,6 +141,25 @@ impl Stage {
         account
     }
 
+    /// Adds a user of acme who does not manage, as the command line would.
+    pub async fn add_plain_user(&self, name: &str) -> Account {
+        let company = CompanyName::parse("acme").expect("a name");
+        let user = UserName::parse(name).expect("a name");
+        let enrolled = self
+            .catalogue
+            .add_user(&company, &user, false, &BY)
+            .await
+            .expect("a user");
+        let account = Account {
+            company: "acme".to_owned(),
+            user: Some(name.to_owned()),
+            token: enrolled.issued.secret,
+            key: enrolled.issued.key,
+        };
+        self.until_known(&account).await;
+        account
+    }
+
     /// Makes a restricted token of acme: `&[("/acme/door/**", "read")]`; waits until the server knows.
     pub async fn add_token(&self, rules: &[(&str, &str)], expires_ms: Option<u64>) -> Account {
         let mut json = ScopeJson::new();
@@ -178,6 +197,25 @@ impl Stage {
             self.request("GET", &address, Some(account), "").await.status == 200
         })
         .await;
+    }
+
+    /// What was done last in acme, the newest first: action, subject and user.
+    pub async fn audited(&self, count: usize) -> Vec<[String; 3]> {
+        let company = CompanyName::parse("acme").expect("a name");
+        let tokens = self.catalogue.tokens_of(&company).await.expect("tokens");
+        let page = AuditPage {
+            limit: count,
+            ..AuditPage::default()
+        };
+        let entries = self
+            .catalogue
+            .audit_of(tokens[0].company_id, &page)
+            .await
+            .expect("entries");
+        let entries = entries.into_iter();
+        entries
+            .map(|entry| [entry.action, entry.subject, entry.user.unwrap_or_default()])
+            .collect()
     }
 
     /// Adds a stream through the API and returns its id.
