@@ -4,6 +4,7 @@
 
 use crate::domain::error::{Code, Refusal};
 use clap::Args;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// The bounds in force.
@@ -22,7 +23,7 @@ pub struct Limits {
     #[arg(long, env = "STREAMGATE_MAX_JSON_DEPTH", default_value_t = 64, value_parser = at_least_1)]
     pub max_json_depth: usize,
     /// Largest capacity a stream may ask for, in events.
-    #[arg(long, env = "STREAMGATE_MAX_CAPACITY", default_value_t = 100_000, value_parser = at_least_0)]
+    #[arg(long, env = "STREAMGATE_MAX_CAPACITY", default_value_t = 100_000, value_parser = at_least_0::<u64>)]
     pub max_capacity: u64,
     /// Most patterns in one scope.
     #[arg(long, env = "STREAMGATE_MAX_PATTERNS", default_value_t = 64, value_parser = at_least_1)]
@@ -82,13 +83,13 @@ pub struct Limits {
     #[arg(long, env = "STREAMGATE_MAX_LOG_BYTES", default_value_t = 268_435_456, value_parser = at_least_1)]
     pub max_log_bytes: usize,
     /// Failed attempts to open a session that one address may make a minute, for each company; 0 for any number.
-    #[arg(long, env = "STREAMGATE_RATE_ATTEMPTS", default_value_t = 30)]
+    #[arg(long, env = "STREAMGATE_RATE_ATTEMPTS", default_value_t = 30, value_parser = at_least_0::<u32>)]
     pub rate_attempts: u32,
     /// Sessions that one token may open a minute; 0 for any number.
-    #[arg(long, env = "STREAMGATE_RATE_SESSIONS", default_value_t = 0)]
+    #[arg(long, env = "STREAMGATE_RATE_SESSIONS", default_value_t = 0, value_parser = at_least_0::<u32>)]
     pub rate_sessions: u32,
     /// Events that one token may publish a second; 0 for any number.
-    #[arg(long, env = "STREAMGATE_RATE_EVENTS", default_value_t = 0)]
+    #[arg(long, env = "STREAMGATE_RATE_EVENTS", default_value_t = 0, value_parser = at_least_0::<u32>)]
     pub rate_events: u32,
     /// Longest time that a JWT may be good from now on.
     #[arg(long, env = "STREAMGATE_JWT_MAX_AGE", default_value = "24h", value_parser = duration)]
@@ -133,6 +134,6 @@ fn at_least_1(text: &str) -> Result<usize, String> {
     }
 }
 
-fn at_least_0(text: &str) -> Result<u64, String> {
+fn at_least_0<N: FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| "a whole number is wanted".to_owned())
 }
