@@ -1,5 +1,6 @@
 //! The server as its clients see it: one binary, one stage, a file for each story.
 
+mod audit;
 mod conditional;
 mod connections;
 mod creating;
@@ -10,18 +11,21 @@ mod docs;
 mod durability;
 mod filters;
 mod find;
+mod foreign;
 mod frames;
 mod hashes;
 mod hostile;
 mod idempotency;
 mod jwt;
 mod limits;
+mod lists;
 mod liveness;
 mod logins;
 mod operations;
 mod origins;
 mod overview;
 mod pages;
+mod people;
 mod publishing;
 mod rates;
 mod raw;
@@ -37,6 +41,7 @@ mod stage;
 mod streams;
 mod subscribing;
 mod tenants;
+mod token_life;
 mod tokens;
 mod transcript;
 mod under_fire;
