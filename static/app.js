@@ -12,6 +12,7 @@ const PAGES = {
   streams: ["Streams", () => import("./pages/streams.js")],
   stream: ["Stream", () => import("./pages/stream.js")],
   connections: ["Connections", () => import("./pages/connections.js")],
+  keys: ["Signing keys", () => import("./pages/keys.js")],
   users: ["Users", () => import("./pages/users.js")],
   audit: ["Audit", () => import("./pages/audit.js")],
   account: ["Account", () => import("./pages/account.js")],

@@ -62,5 +62,11 @@ setInterval(() => {
   }
 }, 5_000);
 
+/** What a token is called: a master token by whose it is. */
+export const titleOf = ({ user, label, id, token }) => (user ? `master token of ${user}` : label || id || token);
+
+/** Which verbs a rule allows, as words. */
+export const verbsOf = (allowed) => ["read", "write", "manage"].filter((verb) => allowed[verb]).join(", ");
+
 /** JSON in one line, with air. */
 export const oneLine = (value) => JSON.stringify(value, null, 1).replace(/\n\s*/g, " ");

@@ -18,7 +18,9 @@ export function list({ label, columns, key, empty, over = () => false }) {
 
   const place = (cell, column, item) => {
     const content = column.cell(item);
-    if (typeof content !== "string" || cell.firstElementChild) cell.replaceChildren(...[content].flat().filter((part) => part !== null && part !== undefined && part !== false));
+    // Several parts are one to the card that a row becomes on a small screen.
+    if (Array.isArray(content)) cell.replaceChildren(el("div", {}, content));
+    else if (typeof content !== "string" || cell.firstElementChild) cell.replaceChildren(...[content].filter((part) => part !== null && part !== undefined && part !== false));
     else if (cell.textContent !== content) cell.textContent = content;
   };
   const make = (item) => {

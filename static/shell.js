@@ -9,10 +9,11 @@ const LINKS = [
   ["tokens", "tokens", "Tokens"],
   ["streams", "streams", "Streams"],
   ["connections", "connections", "Connections"],
+  ["keys", "keys", "Signing keys"],
   ["users", "users", "Users"],
   ["audit", "audit", "Audit"],
 ];
-const FOR_MANAGERS = ["users", "audit"];
+const FOR_MANAGERS = ["keys", "users", "audit"];
 
 /** The company's mark, as a link home. */
 export const brand = () =>

@@ -27,6 +27,7 @@ export const svg = (tag, attributes, ...children) => fill(document.createElement
 const ICONS = {
   overview: "M3 13h4l3-8 4 14 3-6h4",
   tokens: "M14.5 9.5a4.5 4.5 0 1 0-4 4.5L12 15.5h2V18h2.5v2.5H20V17l-6-6",
+  keys: "M12 3l7 3v5c0 5-3 8-7 10-4-2-7-5-7-10V6zM9 12l2 2 4-4",
   streams: "M3 7c4 0 4 3 8 3s4-3 10-3M3 12c4 0 4 3 8 3s4-3 10-3M3 17c4 0 4 3 8 3s4-3 10-3",
   connections: "M9 7V3M15 7V3M7 7h10v4a5 5 0 0 1-10 0zM12 16v5",
   users: "M9 11a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM3 20c0-3.3 2.7-6 6-6s6 2.7 6 6M16 4.5a3.5 3.5 0 0 1 0 6.5M18 14.5c2 .9 3 3 3 5.5",

@@ -4,7 +4,7 @@ import { call, me, rest } from "../api.js";
 import { el, button, head, picture } from "../ui.js";
 import { field, select, text } from "../forms.js";
 import { paged } from "../list.js";
-import { date, when } from "../format.js";
+import { date, verbsOf, when } from "../format.js";
 
 const ACTIONS = [
   "token.created", "token.revoked", "token.rotated", "user.added", "user.removed", "user.changed", "user.reset", "password.set",
@@ -13,14 +13,24 @@ const ACTIONS = [
 const ALARMING = ["login.refused", "token.revoked", "user.removed", "stream.deleted", "events.deleted"];
 const PAUSE = 250;
 
-const value = (content) => (typeof content === "string" ? content : JSON.stringify(content));
-const detail = (entry) => Object.entries(entry.detail ?? {}).map(([name, content]) => `${name}: ${value(content)}`).join(" · ");
+const paths = (scope) => Object.entries(scope).map(([pattern, allowed]) => `${pattern} (${verbsOf(allowed)})`).join(", ");
+
+/** A member of an entry's detail, as people read it. */
+function value(name, content) {
+  if (name === "paths") return paths(content);
+  if (name === "expires") return date(content);
+  if (Array.isArray(content)) return content.join(", ");
+  return typeof content === "string" ? content : JSON.stringify(content);
+}
+
+const says = (content) => content !== null && content !== "" && !(Array.isArray(content) && content.length === 0);
+const detail = (entry) => Object.entries(entry.detail ?? {}).filter(([, content]) => says(content)).map(([name, content]) => `${name}: ${value(name, content)}`).join(" · ");
 
 const columns = [
   { label: "When", kind: "fit", cell: (entry) => [when(entry.time), el("small", {}, date(entry.time))] },
   { label: "What", kind: "fit", cell: (entry) => el("span", { class: ALARMING.includes(entry.action) ? "chip warn" : "chip" }, entry.action) },
   { label: "Concerns", kind: "", cell: (entry) => [el("code", {}, entry.subject ?? ""), detail(entry) && el("small", {}, detail(entry))] },
-  { label: "Who", kind: "", cell: (entry) => [entry.user ?? (entry.token ? "a token" : "nobody"), entry.token && el("small", {}, el("code", {}, entry.token))] },
+  { label: "Who", kind: "fit", cell: (entry) => [entry.user ?? (entry.token ? "a token" : "nobody"), entry.token && el("small", {}, el("code", {}, entry.token))] },
   { label: "From", kind: "fit", cell: (entry) => (entry.address ? el("code", {}, entry.address) : "this server") },
 ];
 

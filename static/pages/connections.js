@@ -4,12 +4,12 @@ import { call, rest } from "../api.js";
 import { el, button, head, note, picture } from "../ui.js";
 import { confirm } from "../forms.js";
 import { paged, refresh } from "../list.js";
-import { bytes, count, when } from "../format.js";
+import { bytes, count, titleOf, when } from "../format.js";
 
 const EVERY = 2_000;
 
 const columns = (close) => [
-  { label: "Opened by", kind: "main", cell: (at) => [at.label || (at.user ? `master token of ${at.user}` : at.token), el("small", {}, el("code", {}, at.token))] },
+  { label: "Opened by", kind: "main", cell: (at) => [titleOf(at), el("small", {}, el("code", {}, at.token))] },
   { label: "Address", kind: "fit", cell: (at) => el("code", {}, at.address ?? "unknown") },
   { label: "Session", kind: "fit", cell: (at) => el("code", {}, `${at.session}…`) },
   { label: "Protocol", kind: "fit", cell: (at) => at.protocol },
@@ -17,7 +17,7 @@ const columns = (close) => [
   { label: "Follows", kind: "number", live: true, cell: (at) => count(at.subscriptions) },
   { label: "Sent", kind: "number", live: true, cell: (at) => count(at.sent) },
   { label: "Waiting", kind: "number", live: true, cell: (at) => (at.waiting > 0 ? el("span", { class: "chip warn", title: "What this reader has not taken yet" }, bytes(at.waiting)) : "nothing") },
-  { label: "", kind: "fit", cell: (at) => el("div", { class: "actions" }, button("Close", () => close(at), { kind: "slim danger", name: `Close the connection of ${at.label || at.user || at.token} from ${at.address}` })) },
+  { label: "", kind: "fit", cell: (at) => el("div", { class: "actions" }, button("Close", () => close(at), { kind: "slim danger", name: `Close the connection of ${titleOf(at)} from ${at.address}` })) },
 ];
 
 export async function open({ node, signal }) {

@@ -65,7 +65,7 @@ function diskCard() {
   const node = card("Disk", null, el("div", { class: "row" }, free, el("span", { class: "soft" }, "free")), facts);
   node.show = ({ disk, streams, published, delivered }) => {
     free.textContent = bytes(disk.free);
-    const rows = [["Database", bytes(disk.database)], ["Not yet settled", bytes(disk.log)], ["Streams", count(streams)], ["Published", count(published)], ["Delivered", count(delivered)]];
+    const rows = [["Database", bytes(disk.database)], ["Write-ahead log", bytes(disk.log)], ["Streams", count(streams)], ["Published", count(published)], ["Delivered", count(delivered)]];
     facts.replaceChildren(...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", { class: "figures" }, value)]));
   };
   return node;

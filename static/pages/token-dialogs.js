@@ -3,6 +3,7 @@
 import { asker, call, me, rest } from "../api.js";
 import { el, button, copyButton, icon } from "../ui.js";
 import { check, dialog, field, form, select, text } from "../forms.js";
+import { titleOf } from "../format.js";
 import { command, connect, openSession } from "../commands.js";
 
 const DAY = 86_400_000;
@@ -26,7 +27,7 @@ function ruleRow(pattern, allowed, remove) {
 }
 
 /** The rows of a scope; `.paths()` gives what the API takes. */
-function rules() {
+export function rules() {
   const rows = el("div", { class: "stack tight" });
   const remove = (row) => {
     if (rows.childElementCount > 1) row.remove();
@@ -88,7 +89,7 @@ export async function rotateToken(token) {
     const submit = async () => {
       close(await call("POST", rest(`/token/${token.id}/rotate`), { overlap: Number(overlap.input.value) }));
     };
-    return [el("p", {}, "A new token with the same rights is made for ", el("strong", {}, token.label || token.id), ". Until the old one ends, both work."),
+    return [el("p", {}, "A new token with the same rights is made for ", el("strong", {}, titleOf(token)), ". Until the old one ends, both work."),
       form([overlap], { label: "Rotate", cancel: () => close(), submit })];
   });
   if (!made) return;
@@ -97,14 +98,14 @@ export async function rotateToken(token) {
 }
 
 /** Shows a secret, this once: Escape asks back as long as it was not copied. */
-export function showSecret(title, { token, user, paths, label }) {
+function showSecret(title, { token, user, paths, label }) {
   let taken = false;
   const who = { ...asker(token), user: user ?? null };
   const narrowed = user ? undefined : paths && Object.fromEntries(Object.entries(paths).filter(([, verbs]) => verbs.read).map(([path]) => [path, { read: true }]));
   const copied = () => { taken = true; };
   return dialog(title, (close) => [
     el("div", { class: "notice warn" }, icon("warning"), el("p", {}, "Copy it now: it is shown this once, and nobody can look it up later.")),
-    label && el("p", {}, label),
+    !user && label && el("p", {}, label),
     el("div", { class: "secret" }, el("code", {}, token), copyButton(token, { kind: "primary", copied, label: "Copy token" })),
     user && el("dl", {}, el("dt", {}, "Company"), el("dd", {}, el("code", {}, me.company)), el("dt", {}, "User"), el("dd", {}, el("code", {}, user))),
     command("Open a session", openSession(me.url, who, narrowed)),
@@ -126,6 +127,6 @@ export function askCan(token) {
         el("div", {}, el("p", {}, el("strong", {}, allowed ? "Yes. " : "No. "), why), rule && el("p", {}, "Rule: ", el("code", {}, rule.pattern)))));
     };
     const place = (error) => (error.code === "path.malformed" ? path : null);
-    return [el("p", { class: "soft" }, token.label || token.id), form([el("div", { class: "fields" }, verb, path), answer], { label: "Ask", cancel: () => close(), back: "Close", submit, place })];
+    return [el("p", { class: "soft" }, titleOf(token)), form([el("div", { class: "fields" }, verb, path), answer], { label: "Ask", cancel: () => close(), back: "Close", submit, place })];
   });
 }

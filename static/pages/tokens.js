@@ -4,7 +4,7 @@ import { ask, asker, call, me, rest } from "../api.js";
 import { el, button, card, copyButton, head, note, picture } from "../ui.js";
 import { confirm } from "../forms.js";
 import { paged } from "../list.js";
-import { count, date, when } from "../format.js";
+import { count, date, titleOf, verbsOf, when } from "../format.js";
 import { command, connect, openSession } from "../commands.js";
 import { askCan, createToken, rotateToken } from "./token-dialogs.js";
 
@@ -17,11 +17,10 @@ function standing({ revoked, expires }) {
 }
 
 const isOver = (token) => standing(token)?.[0] === "bad";
-const verbs = (allowed) => ["read", "write", "manage"].filter((verb) => allowed[verb]).join(", ");
 
 /** Which patterns with which verbs, and from where. */
-function rights(token) {
-  const rules = Object.entries(token.paths).map(([pattern, allowed]) => el("div", {}, el("code", {}, pattern), " ", el("span", { class: "soft small" }, verbs(allowed))));
+export function rights(token) {
+  const rules = Object.entries(token.paths).map(([pattern, allowed]) => el("div", {}, el("code", {}, pattern), " ", el("span", { class: "soft small" }, verbsOf(allowed))));
   const places = [...(token.origins ?? []), ...(token.addresses ?? [])];
   return el("div", {}, rules.slice(0, 4), rules.length > 4 && el("small", {}, `and ${rules.length - 4} more`),
     places.length > 0 && el("small", {}, `only from ${places.join(", ")}`));
@@ -31,7 +30,7 @@ function masterCard(reload) {
   const key = me.token;
   const row = el("div", { class: "soft" });
   const rotate = async () => {
-    await rotateToken({ id: key, user: me.user, label: `master token of ${me.user}` });
+    await rotateToken({ id: key, user: me.user });
     await reload();
   };
   const fact = (name, value) => [el("dt", {}, name), el("dd", { class: "row" }, el("code", {}, value), copyButton(value, { name: `Copy ${name.toLowerCase()}`, kind: "slim quiet" }))];
@@ -49,7 +48,7 @@ function masterCard(reload) {
 
 function columns(act) {
   return [
-    { label: "Label", kind: "main", live: true, cell: (token) => [token.label || (token.user ? `master token of ${token.user}` : "without a label"), el("small", {}, el("code", {}, token.id))] },
+    { label: "Label", kind: "main", live: true, cell: (token) => [titleOf(token), el("small", {}, el("code", {}, token.id))] },
     { label: "May", kind: "plain roomy", cell: rights },
     { label: "Last used", kind: "fit", live: true, cell: (token) => when(token.lastUsed) },
     { label: "Ends", kind: "fit", live: true, cell: (token) => {
@@ -59,9 +58,9 @@ function columns(act) {
     } },
     { label: "Open", kind: "number", live: true, cell: (token) => count(token.connections) },
     { label: "", kind: "fit", cell: (token) => (isOver(token) ? null : el("div", { class: "actions" },
-      button("Test", () => askCan(token), { kind: "slim", name: `Test ${token.label || token.id}` }),
-      button("Rotate", () => act.rotate(token), { kind: "slim", name: `Rotate ${token.label || token.id}` }),
-      token.id !== me.token && button("Revoke", () => act.revoke(token), { kind: "slim danger", name: `Revoke ${token.label || token.id}` }))) },
+      button("Test", () => askCan(token), { kind: "slim", name: `Test ${titleOf(token)}` }),
+      button("Rotate", () => act.rotate(token), { kind: "slim", name: `Rotate ${titleOf(token)}` }),
+      token.id !== me.token && button("Revoke", () => act.revoke(token), { kind: "slim danger", name: `Revoke ${titleOf(token)}` }))) },
   ];
 }
 
@@ -77,7 +76,7 @@ export async function open({ node, signal }) {
   };
   const revoke = async (token) => {
     const open = token.connections > 0 ? ` ${count(token.connections)} open connections close within a second.` : "";
-    const done = await confirm(`Revoke “${token.label || token.id}”?`, `Whoever uses it is refused from now on.${open} This cannot be undone.`, {
+    const done = await confirm(`Revoke “${titleOf(token)}”?`, `Whoever uses it is refused from now on.${open} This cannot be undone.`, {
       label: "Revoke", act: () => call("DELETE", rest(`/token/${token.id}`)),
     });
     if (!done) return;
