@@ -1,6 +1,7 @@
 //! What may be done to tokens: listed, made, ended, rotated, asked what they may do.
 //!
-//! For users; other people's master tokens for those who manage. Invariant: a secret is returned
+//! For users; other people's master tokens for those who manage. Signing keys are tokens, but have
+//! verbs of their own. Invariant: a secret is returned
 //! once, by whoever made it.
 
 use crate::broker::Broker;
@@ -20,7 +21,7 @@ impl Broker {
     pub fn tokens(&self, access: &Access, start: usize, limit: usize) -> Result<(Vec<Arc<Token>>, usize), Refusal> {
         access.require_user()?;
         let mut tokens = self.catalogue.tokens(access.token.company_id);
-        tokens.retain(|token| is_shown(access, token));
+        tokens.retain(|token| !token.signs && is_shown(access, token));
         tokens.sort_by_key(|token| (token.revoked_ms.is_some(), Reverse(token.created_ms), token.key));
         let total = tokens.len();
         Ok((tokens.into_iter().skip(start).take(limit).collect(), total))
@@ -30,7 +31,7 @@ impl Broker {
     pub fn token(&self, access: &Access, key: TokenKey) -> Result<Arc<Token>, Refusal> {
         access.require_user()?;
         let found = self.catalogue.any_token(key);
-        let found = found.filter(|token| token.company_id == access.token.company_id);
+        let found = found.filter(|token| !token.signs && token.company_id == access.token.company_id);
         let token = found.ok_or_else(|| Refusal::new(Code::TokenUnknown, format!("no token {key}")))?;
         if !is_shown(access, &token) {
             let text = "other people's master tokens are for users who manage";

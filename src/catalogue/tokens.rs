@@ -58,7 +58,8 @@ pub struct NewToken {
 macro_rules! token {
     ($which:literal) => {
         concat!(
-            "select token.*, company.name as company, user.name as user, coalesce(user.manages, 0) as manages from token
+            "select token.*, company.name as company, user.name as user, coalesce(user.manages, 0) as manages,
+             exists (select 1 from signing_key where signing_key.token_key = token.token_key) as signs from token
              join company using (company_id) left join user using (user_id) ",
             $which
         )
@@ -131,6 +132,10 @@ impl Catalogue {
         let now_ms = now_ms();
         let mut transaction = self.writer.begin_with(AT_ONCE).await?;
         let old = self.require_token(&mut transaction, key).await?;
+        if old.signs {
+            let text = format!("{key} is a signing key; instead of rotating it add another");
+            return Err(Refusal::new(Code::TokenUnknown, text).into());
+        }
         let issued = match old.user_id {
             Some(user_id) => {
                 end_masters(&mut transaction, user_id, now_ms, overlap_ms).await?;
@@ -343,6 +348,7 @@ fn parse_token(row: &SqliteRow) -> Result<Hashed, Fault> {
         user,
         user_id: row.try_get("user_id")?,
         manages: row.try_get("manages")?,
+        signs: row.try_get("signs")?,
         places: places.map_err(|refusal| stored("places", refusal.to_string()))?,
         creator: IdentityId::new(exact(&creator, "creator")?),
         scope,

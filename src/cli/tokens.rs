@@ -198,7 +198,8 @@ fn line(token: &Token) -> String {
     let whose = match &token.user {
         Some(user) => format!("master of {user}"),
         None => format!(
-            "restricted {}",
+            "{} {}",
+            if token.signs { "signing key" } else { "restricted" },
             serde_json::to_string(&token.scope.to_json()).unwrap_or_default()
         ),
     };

@@ -32,6 +32,8 @@ pub struct Token {
     pub creator: IdentityId,
     /// What it may do.
     pub scope: Scope,
+    /// Whether it is a signing key, whose holder signs instead of presenting a secret.
+    pub signs: bool,
     /// Where it may be used.
     pub places: Places,
     /// What it is for.

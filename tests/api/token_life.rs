@@ -316,3 +316,28 @@ async fn what_makes_no_token_is_refused() {
     make(&stage, &json!({"paths": {DOOR: read}})).await;
     stage.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signing_key_is_no_token_that_could_be_had() {
+    let stage = Stage::start().await;
+    let secret = "0123456789abcdef0123456789abcdef";
+    let body = json!({"label": "x", "algorithm": "HS256", "key": secret, "paths": {DOOR: {"read": true}}});
+    let added = post(&stage, &stage.alice, "/v5.0/acme/key", &body).await;
+    assert_eq!(added.status, 201, "{added:?}");
+    let id = added.json()["body"]["id"].as_str().expect("an id").to_owned();
+    for (method, path) in [
+        ("GET", format!("{TOKENS}/{id}")),
+        ("DELETE", format!("{TOKENS}/{id}")),
+        ("POST", format!("{TOKENS}/{id}/rotate")),
+        ("POST", format!("{TOKENS}/{id}/can")),
+    ] {
+        let answer = stage.request(method, &path, Some(&stage.alice), "").await;
+        assert_eq!(
+            (answer.status, &*answer.code()),
+            (404, "token.unknown"),
+            "{method} {path}"
+        );
+    }
+    assert_eq!(stage.get(TOKENS).await.as_array().map(Vec::len), Some(1), "alice's own");
+    stage.end().await;
+}
