@@ -35,7 +35,7 @@ pub enum UserCommand {
         #[command(flatten)]
         who: Who,
         /// Whether they may keep users, signing keys and the audit.
-        #[arg(long, value_name = "BOOL")]
+        #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
         manages: bool,
     },
     /// Remove a user: their tokens, logins and connections end.

@@ -51,6 +51,44 @@ fn a_user_is_added_once_and_shown_a_token() {
 }
 
 #[test]
+fn users_manage_are_reset_and_go() {
+    let shell = Shell::new();
+    shell.run(&["company", "add", "acme"]).done();
+    let url = ["--public-url", "https://stream.example.com"];
+    let alice = shell.json(&[&["user", "add", "acme", "alice"][..], &url].concat());
+    assert_eq!(alice["manages"], true, "the first one does");
+    let link = |said: &serde_json::Value| said["link"].as_str().expect("a link").to_owned();
+    assert!(
+        link(&alice).starts_with("https://stream.example.com/#/welcome/"),
+        "{alice}"
+    );
+    let bob = shell.json(&["user", "add", "acme", "bob"]);
+    assert_eq!(bob["manages"], false);
+    assert_eq!(refused(&shell, &["user", "remove", "acme", "alice"]), "user.last");
+    assert_eq!(
+        refused(&shell, &["user", "set", "acme", "alice", "--manages", "false"]),
+        "user.last"
+    );
+    shell.run(&["user", "set", "acme", "bob", "--manages", "true"]).done();
+    let reset = shell.json(&["user", "reset", "acme", "alice"]);
+    assert_ne!(link(&reset), link(&alice));
+    assert!(link(&reset).starts_with("http://127.0.0.1:8080/#/welcome/"), "{reset}");
+    let list = shell.json(&["user", "list", "acme"]);
+    let names: Vec<&serde_json::Value> = list
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|user| &user["user"])
+        .collect();
+    assert_eq!(names, ["alice", "bob"]);
+    assert_eq!((&list[1]["manages"], &list[1]["token"]), (&json!(true), &bob["id"]));
+    shell.run(&["user", "remove", "acme", "alice"]).done();
+    assert_eq!(refused(&shell, &["user", "reset", "acme", "alice"]), "user.unknown");
+    let left = shell.json(&["token", "list", "acme"]);
+    assert_eq!(left.as_array().map(Vec::len), Some(1), "her tokens go with her: {left}");
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_with_a_code() {
     let shell = Shell::new();
     shell.run(&["company", "add", "acme"]).done();

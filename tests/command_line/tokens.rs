@@ -185,3 +185,34 @@ fn whoever_follows_with_a_token_that_is_revoked_is_told() {
         "others stay connected"
     );
 }
+
+#[test]
+fn a_token_is_rotated_asked_and_held_to_places() {
+    let shell = acme();
+    let arguments = "token create acme --read /acme/door/* --origin https://App.example.com --cidr 10.0.0.0/8";
+    let made = shell.json(&arguments.split(' ').collect::<Vec<_>>());
+    let places = |token: &Value| [token["origins"].clone(), token["addresses"].clone()];
+    let expected = [json!(["https://app.example.com"]), json!(["10.0.0.0/8"])];
+    assert_eq!(places(&made), expected);
+    let id = made["id"].as_str().expect("an id");
+    let can = shell.json(&["token", "can", id, "read", "/acme/door/1"]);
+    assert_eq!(
+        (&can["allowed"], &can["rule"]["pattern"]),
+        (&json!(true), &json!("/acme/door/*"))
+    );
+    let cannot = shell.run(&["token", "can", id, "write", "/acme/door/1"]).done();
+    assert!(cannot.starts_with("no: "), "{cannot}");
+
+    let rotated = shell.json(&["token", "rotate", id, "--overlap", "1h"]);
+    assert_eq!(rotated["old"], made["id"]);
+    assert_ne!(rotated["token"], made["token"]);
+    assert_eq!(places(&listed(&shell, &rotated["id"])), expected);
+    assert!(line(&shell, &made["id"]).contains("until ") && line(&shell, &rotated["id"]).contains("good"));
+    shell.json(&["token", "rotate", rotated["id"].as_str().expect("an id")]);
+    assert!(line(&shell, &rotated["id"]).contains("revoked "));
+    let again = shell.run(&["token", "rotate", rotated["id"].as_str().expect("an id"), "--json"]);
+    assert_eq!(
+        (again.code, &again.json()["error"]["code"]),
+        (Some(1), &json!("token.ended"))
+    );
+}
