@@ -27,9 +27,11 @@ pub fn operations() -> Vec<Operation> {
             .answers(201, "Signed in.", Shape::of::<SignedIn>())
             .refuses(STRANGERS),
         asks(Get, LOGIN, "whoIsSignedIn", "Tells who is signed in.")
-            .by(Who::Login)
-            .answers(200, "Who is.", Shape::of::<SignedIn>()),
+            .by(Who::Visitor)
+            .answers(200, "Who is; null if nobody is.", Shape::of::<SignedIn>().or_null())
+            .refuses(&[Code::OriginDenied, Code::ServerFault, Code::ServerStopping]),
         asks(Delete, LOGIN, "signOut", "Signs out.")
+            .by(Who::Visitor)
             .answers(200, "Nobody is signed in now.", Shape::of::<Nothing>())
             .refuses(&[Code::OriginDenied, Code::ServerFault, Code::ServerStopping]),
         asks(Post, "/login/link", "whoseLink", "Tells whose one-time link it is.")
@@ -38,6 +40,7 @@ pub fn operations() -> Vec<Operation> {
             .refuses(STRANGERS)
             .refuses(&[Code::LinkUnknown]),
         asks(Post, "/login/password", "setPassword", "Sets a password.")
+            .by(Who::Visitor)
             .says(
                 "With `code`, the first or a new one through a one-time link, which also signs in. With `old` and a login, \
                  another one, which ends that user's other logins.",

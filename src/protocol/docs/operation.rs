@@ -25,8 +25,8 @@ pub enum Who {
     Asker,
     /// The same, or whoever has a signed token.
     Opener,
-    /// Whoever has a login.
-    Login,
+    /// Anybody; a login, if there is one, is what it is about.
+    Visitor,
 }
 
 /// What a body or an answer looks like: a schema, and those that it refers to.
@@ -90,6 +90,13 @@ impl Shape {
         Self { schema, named }
     }
 
+    /// The type, or null.
+    pub fn or_null(self) -> Self {
+        let null = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Null));
+        let schema = OneOfBuilder::new().item(self.schema).item(null).into();
+        Self { schema, ..self }
+    }
+
     /// One, or an array of one or more.
     pub fn one_or_more<T: ToSchema>() -> Self {
         let Self { schema, named } = Self::of::<T>();
@@ -133,7 +140,7 @@ impl Operation {
     /// Who may ask.
     pub fn by(mut self, who: Who) -> Self {
         self.who = who;
-        if who != Who::Anybody {
+        if !matches!(who, Who::Anybody | Who::Visitor) {
             self.refusals.extend(ASKERS);
         }
         self

@@ -57,7 +57,7 @@ pub fn requirements(who: Who, path: &str) -> Vec<SecurityRequirement> {
     match who {
         Who::Anybody => Vec::new(),
         Who::Asker => vec![master(), restricted(), login()],
-        Who::Login => vec![login()],
+        Who::Visitor => vec![login(), SecurityRequirement::default()],
         Who::Opener => vec![master(), restricted(), login(), together(&[&[BEARER]])],
     }
 }
