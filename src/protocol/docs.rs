@@ -10,11 +10,13 @@ mod events;
 mod keys;
 mod operation;
 mod page;
+mod people;
 mod security;
 mod service;
 mod sessions;
 pub mod socket;
 mod streams;
+mod tokens;
 mod watch;
 
 pub use document::document;

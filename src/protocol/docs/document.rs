@@ -1,7 +1,7 @@
 //! The OpenAPI document: all operations put together.
 
 use crate::protocol::docs::operation::Operation;
-use crate::protocol::docs::{account, events, keys, security, service, sessions, streams, watch};
+use crate::protocol::docs::{account, events, keys, people, security, service, sessions, streams, tokens, watch};
 use std::collections::BTreeMap;
 use utoipa::openapi::path::PathsBuilder;
 use utoipa::openapi::schema::ComponentsBuilder;
@@ -17,8 +17,16 @@ const TAGS: &[(&str, &str)] = &[
     ("Events", "Published, found, deleted."),
     ("Streams", "Made, changed, deleted."),
     (
+        "Tokens",
+        "Long-lived credentials of servers, scripts and devices; for users of the company.",
+    ),
+    (
         "Watching",
         "How the company is doing, and who is connected; for its users.",
+    ),
+    (
+        "Users and audit",
+        "Who may sign in, and who did what; for users who manage.",
     ),
     (
         "Signing in",
@@ -34,7 +42,9 @@ fn operations() -> Vec<Operation> {
         sessions::operations(),
         events::operations(),
         streams::operations(),
+        tokens::operations(),
         watch::operations(),
+        people::operations(),
         account::operations(),
         keys::operations(),
         service::operations(),

@@ -222,6 +222,17 @@ impl Operation {
         self
     }
 
+    /// A header of the last answer said.
+    pub fn with_header(mut self, name: &'static str, description: &'static str, kind: Type) -> Self {
+        let schema = ObjectBuilder::new().schema_type(SchemaType::Type(kind));
+        let mut header = Header::new(schema.build());
+        header.description = Some(description.to_owned());
+        if let Some((_, answer)) = self.answers.last_mut() {
+            answer.headers.insert(name.to_owned(), header.into());
+        }
+        self
+    }
+
     /// What else it may be refused with.
     pub fn refuses(mut self, codes: &[Code]) -> Self {
         self.refusals.extend(codes);
@@ -303,6 +314,7 @@ const NAMES: &[(&str, &str, &str)] = &[
     ),
     ("id", "^[a-z0-9]{1,64}$", "Its id."),
     ("event", "^e[0-9a-f]{24}$", "The event's id."),
+    ("name", "^[A-Za-z0-9_.@+-]{1,64}$", "The user's name."),
 ];
 
 fn path_parameters(path: &str) -> Vec<Parameter> {

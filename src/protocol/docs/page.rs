@@ -134,7 +134,13 @@ fn operation(path: &str, method: &str, operation: &Value) -> Markup {
 fn ways(operation: &Value) -> Markup {
     let ways: Vec<String> = list(&operation["security"])
         .map(|way| members(way).map(|(name, _)| name).collect::<Vec<_>>().join(" + "))
-        .map(|way| if way.is_empty() { "nobody in particular".to_owned() } else { way })
+        .map(|way| {
+            if way.is_empty() {
+                "nobody in particular".to_owned()
+            } else {
+                way
+            }
+        })
         .collect();
     html! { @if !ways.is_empty() { p.ways { "Who asks: " (ways.join(", or ")) } } }
 }

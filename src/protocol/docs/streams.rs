@@ -5,6 +5,7 @@ use crate::protocol::docs::operation::{Operation, Shape, Who};
 use crate::protocol::rest::wire::{ListQuery, StreamJson};
 use crate::protocol::shapes::{Nothing, Stream};
 use utoipa::openapi::path::HttpMethod::{self, Delete, Get, Post, Put};
+use utoipa::openapi::schema::Type;
 
 const TAG: &str = "Streams";
 const ALL: &str = "/v5.0/{company}/stream";
@@ -28,6 +29,7 @@ pub fn operations() -> Vec<Operation> {
         )
         .query::<ListQuery>()
         .answers(200, "The streams.", Shape::list_of::<Stream>())
+        .with_header("X-Total-Count", "How many there are.", Type::Integer)
         .refuses(&[Code::PathMalformed, Code::StreamUnknown]),
         asks(Post, ALL, "addStream", "Makes a stream.")
             .body(Shape::of::<StreamJson>())

@@ -14,10 +14,12 @@ use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
 
 /// A user to be added.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "a user")]
+#[schema(as = UserWish)]
 pub struct UserBody {
     /// The name.
     user: String,
@@ -27,19 +29,22 @@ pub struct UserBody {
 }
 
 /// What is to be different about a user.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with \"manages\"")]
+#[schema(as = UserChange)]
 pub struct UserChangeBody {
     /// Whether they manage.
     manages: bool,
 }
 
 /// The query parameters of the audit.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 pub struct AuditQuery {
     /// How many to pass over (0).
+    #[param(value_type = Option<u64>, maximum = 9_007_199_254_740_991_u64)]
     start: Option<String>,
     /// How many to show (20).
+    #[param(value_type = Option<u64>, maximum = 1_000)]
     limit: Option<String>,
     /// Only of this action.
     action: Option<String>,

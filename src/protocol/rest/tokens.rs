@@ -14,21 +14,26 @@ use crate::protocol::operations::other;
 use crate::protocol::reply::{Done, Success};
 use crate::protocol::rest::verbs::{Outcome, answer, asker, query};
 use crate::protocol::rest::wire::ListQuery;
+use crate::protocol::shapes::VerbsShape;
 use crate::protocol::{extract, json};
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use utoipa::ToSchema;
 
 /// A token to be made.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "a token")]
+#[schema(as = TokenWish)]
 pub struct TokenBody {
     /// What it is for.
     #[serde(default)]
     label: String,
     /// What it may do.
+    #[schema(value_type = BTreeMap<String, VerbsShape>)]
     paths: ScopeJson,
     /// When it ends by itself, in milliseconds since 1970; never if null.
     #[serde(default)]
@@ -42,8 +47,9 @@ pub struct TokenBody {
 }
 
 /// How a token is to be rotated.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with \"overlap\"")]
+#[schema(as = Rotation)]
 pub struct RotateBody {
     /// Seconds that the old one is still good.
     #[serde(default)]
@@ -51,8 +57,9 @@ pub struct RotateBody {
 }
 
 /// What a token is asked.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with \"verb\" and \"path\"")]
+#[schema(as = CanQuestion)]
 pub struct CanBody {
     /// read, write or manage.
     verb: String,
