@@ -28,6 +28,7 @@ const PAGES = () => [
   ["streams", "#/streams", "Streams", server.made.path],
   ["stream", `#/streams/${stream}`, server.made.path, "Live"],
   ["connections", "#/connections", "Connections", ""],
+  ["keys", "#/keys", "Signing keys", ""],
   ["users", "#/users", "Users", "you"],
   ["audit", "#/audit", "Audit", "login.opened"],
   ["account", "#/account", "Account", "manages users"],

@@ -87,12 +87,28 @@ export class Person {
     await this.page.waitForFunction((gone) => !document.body.innerText.includes(gone), {}, words);
   }
 
+  /** Waits until the row of a list that names one thing also says another. */
+  async seesInRow(name, words) {
+    const said = (...wanted) => [...document.querySelectorAll('[role="row"]')].some((row) => wanted.every((part) => row.innerText.includes(part)));
+    await this.page.waitForFunction(said, {}, name, words);
+  }
+
   text() {
     return this.page.evaluate(() => document.body.innerText);
   }
 
   async press(words) {
     await this.page.locator(named("button", words)).click();
+  }
+
+  /** Presses what is called so within the dialog, where the page has the same. */
+  async pressInDialog(words) {
+    await this.page.locator(`dialog[open] ${named("button", words)}`).click();
+  }
+
+  /** Opens what is folded under these words. */
+  async unfold(words) {
+    await this.page.locator(`summary ::-p-text(${words})`).click();
   }
 
   async follow(words) {

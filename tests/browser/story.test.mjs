@@ -32,7 +32,7 @@ test("from the first link to a revoked token", { timeout: 120_000 }, async () =>
   assert.equal(head.status, 201);
   await person.press("Copy token");
   await person.press("I have it");
-  await person.sees("the lobby screen");
+  await person.seesInRow("the lobby screen", "read");
 
   const socket = new WebSocket(`${server.url.replace("http", "ws")}/session/${body.id}/ws`);
   await once(socket, "open");
@@ -54,12 +54,12 @@ test("from the first link to a revoked token", { timeout: 120_000 }, async () =>
   const closed = once(socket, "close");
   await person.press("Revoke the lobby screen");
   await person.press("Revoke");
-  await person.sees("revoked");
+  await person.seesInRow("the lobby screen", "revoked");
   assert.equal((await closed)[0], 4001);
 
   await person.press("Rotate");
   await person.choose("The old one ends", "At once: open connections close");
-  await person.page.locator('dialog[open] ::-p-aria([name="Rotate"][role="button"])').click();
+  await person.pressInDialog("Rotate");
   await person.heading("The new token");
   server.made.token = await person.inDialog(".secret code");
   await tail.page.bringToFront();
