@@ -173,14 +173,17 @@ impl Catalogue {
         Ok(all.filter(|token| token.company_id == company_id).collect())
     }
 
-    /// Forgets tokens that have ended, beyond the newest of them.
+    /// Forgets tokens that have ended, beyond the newest of them; but never the last that a user
+    /// has, for who is signed in acts by it.
     pub async fn sweep_tokens(&self) -> Result<(), Fault> {
         sqlx::query(
             "delete from token where token_key in (select token_key from (
                 select token_key, row_number() over (
                     partition by company_id order by coalesce(revoked_ms, expires_ms) desc
                 ) as place from token where coalesce(revoked_ms, expires_ms) <= $1
-            ) where place > $2)",
+            ) where place > $2) and (user_id is null or exists (
+                select 1 from token as newer where newer.user_id = token.user_id and newer.rowid > token.rowid
+            ))",
         )
         .bind(now_ms() as i64)
         .bind(ENDED_TOKENS)

@@ -2,8 +2,10 @@
 
 use crate::stage::{Account, Answer, Socket, Stage};
 use serde_json::{Value, json};
+use sqlx::{Connection, SqliteConnection};
 use std::time::Duration;
 use streamgate::domain::id::TokenKey;
+use streamgate::domain::path::CompanyName;
 
 const TOKENS: &str = "/v5.0/acme/token";
 const DOOR: &str = "/acme/door/1";
@@ -339,5 +341,29 @@ async fn a_signing_key_is_no_token_that_could_be_had() {
         );
     }
     assert_eq!(stage.get(TOKENS).await.as_array().map(Vec::len), Some(1), "alice's own");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_that_ended_long_ago_are_forgotten_but_no_users_last() {
+    let stage = Stage::start().await;
+    let url = format!("sqlite:{}/test.db", stage.folder().display());
+    let mut connection = SqliteConnection::connect(&url).await.expect("the file");
+    let end = "update token set revoked_ms = 1";
+    sqlx::query(end)
+        .execute(&mut connection)
+        .await
+        .expect("alice's has ended");
+    let fill = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 1100)
+        insert into token (token_key, company_id, hash, scope, label, creator, created_ms, revoked_ms)
+        select randomblob(8), (select company_id from company where name = 'acme'), randomblob(32), '{}', '',
+        zeroblob(12), 0, i + 1 from n";
+    sqlx::query(fill).execute(&mut connection).await.expect("it is filled");
+    connection.close().await.expect("closed");
+    stage.catalogue.sweep_tokens().await.expect("swept");
+    let acme = CompanyName::parse("acme").expect("a name");
+    let left = stage.catalogue.tokens_of(&acme).await.expect("tokens");
+    assert_eq!(left.len(), 1_001);
+    assert!(left.iter().any(|token| token.key == stage.alice.key));
     stage.end().await;
 }
