@@ -89,6 +89,7 @@ export function form(children, { label, kind = "primary", cancel, back = "Cancel
     event.preventDefault();
     if (go.getAttribute("aria-disabled") === "true") return;
     line.show(null);
+    node.querySelectorAll(".field").forEach((field) => field.fail(null));
     const empty = [...node.elements].find((input) => input.required && !input.value.trim());
     if (empty) {
       empty.closest(".field")?.fail("Please fill this in.");
