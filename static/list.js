@@ -117,7 +117,12 @@ export async function refresh(signal, milliseconds, look) {
   await look();
   const tick = async () => {
     if (signal.aborted) return;
-    if (!document.hidden) await look();
+    try {
+      if (!document.hidden) await look();
+    } catch (error) {
+      // Whoever leaves the page ends what was being asked.
+      if (!signal.aborted) throw error;
+    }
     if (!signal.aborted) timer = setTimeout(tick, milliseconds);
   };
   let timer = setTimeout(tick, milliseconds);

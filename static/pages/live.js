@@ -9,6 +9,8 @@ import { clock, count, oneLine, several } from "../format.js";
 
 /** Rows that stay, and rows that may wait while paused. */
 const MOST = 400;
+/** Milliseconds between two drawings, so that a flood leaves the page time for clicks. */
+const BREATH = 150;
 /** Milliseconds between two sums read aloud. */
 const SPEAK = 6_000;
 
@@ -60,6 +62,7 @@ export function liveTail(stream, signal) {
   let waiting = [];
   let spoken = 0;
   let drawn = 0;
+  let before = 0;
   let offset = null;
 
   const show = () => {
@@ -70,6 +73,7 @@ export function liveTail(stream, signal) {
   };
   const draw = () => {
     drawn = 0;
+    before = performance.now();
     if (!paused && waiting.length > 0) {
       rows.prepend(...waiting.reverse().map((make) => make()));
       waiting = [];
@@ -80,7 +84,7 @@ export function liveTail(stream, signal) {
   const take = (makers) => {
     waiting.push(...makers);
     if (waiting.length > MOST) waiting = waiting.slice(-MOST);
-    drawn ||= requestAnimationFrame(draw);
+    drawn ||= setTimeout(draw, Math.max(0, before + BREATH - performance.now()));
   };
   const setPaused = (is) => {
     paused = is;
@@ -113,6 +117,7 @@ export function liveTail(stream, signal) {
     spoken = 0;
   }, SPEAK);
   signal.addEventListener("abort", () => {
+    clearTimeout(drawn);
     clearInterval(second);
     clearInterval(speaker);
     tail.end();
