@@ -11,7 +11,7 @@ export const SPANS = [60_000, 120_000, 300_000];
 const path = (points) => points.map(([x, y], at) => `${at && !points[at].gap ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
 
 /** The next round number: 1, 2 or 5 times a power of ten. */
-export function ceiling(number) {
+function ceiling(number) {
   if (!(number > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(number));
   return [1, 2, 5, 10].map((factor) => factor * power).find((round) => round >= number * 1.0001) ?? 10 * power;

@@ -30,7 +30,7 @@ export function bytes(number) {
 export const several = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
 
 /** `3 min`, `2 days` */
-export function span(milliseconds) {
+function span(milliseconds) {
   const seconds = Math.max(0, milliseconds / 1000);
   const [size, name] = PARTS.find(([size]) => seconds >= size) ?? [1, "s"];
   const number = Math.floor(seconds / size);

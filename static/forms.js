@@ -67,13 +67,14 @@ export function password(label, { hint, autocomplete }) {
   return node;
 }
 
-/** A box to paste or write into, with its own error line. */
-export function errorLine() {
+/** A line that says what went wrong; `.show(error)` fills it, null empties it. */
+function errorLine() {
   const node = el("div", { class: "notice bad", role: "alert", hidden: true });
   node.show = (error) => {
     node.hidden = !error;
-    node.replaceChildren(...(error ? [icon("warning"), el("div", {}, el("p", {}, error.text ?? error.message), error.advice && el("p", { class: "soft" }, error.advice))].filter(Boolean) : []));
-    if (error?.advice === undefined) node.querySelector(".soft")?.remove();
+    const advice = error?.advice && el("p", { class: "soft" }, error.advice);
+    node.replaceChildren();
+    if (error) node.append(icon("warning"), el("div", {}, el("p", {}, error.text ?? error.message), advice ?? ""));
   };
   return node;
 }
