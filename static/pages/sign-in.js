@@ -32,5 +32,5 @@ export function signIn(said, entered) {
     el("h1", {}, "Sign in"),
     said && el("div", { class: "notice" }, icon("out"), el("p", {}, said)),
     form([company, user, secret], { label: "Sign in", submit }),
-    el("p", { class: "hint" }, "No password yet, or lost it? Somebody who manages users gives you a link; or, on the server: ", el("code", {}, "streamgate user link COMPANY NAME")));
+    el("p", { class: "hint" }, "No password yet, or lost it? Somebody who manages users gives you a link; or, on the server: ", el("code", {}, "streamgate user reset COMPANY NAME")));
 }
