@@ -6,6 +6,7 @@
 use crate::domain::limits::Limits;
 use crate::domain::origin::Origins;
 use crate::domain::person::PublicUrl;
+use crate::domain::visitor::Proxies;
 use clap::{ArgAction, Args, ValueEnum};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -32,6 +33,10 @@ pub struct Config {
     /// Web pages that may use this server, by origin, separated by commas; * for any. Its own always may.
     #[arg(long, env = "STREAMGATE_ALLOWED_ORIGINS", default_value = "", value_parser = origins, hide_default_value = true)]
     pub allowed_origins: Origins,
+    /// Reverse proxies, by network, separated by commas: of a request that comes through one, X-Forwarded-For
+    /// says where from. List them, or all who come through them share one address, and its limits.
+    #[arg(long, env = "STREAMGATE_TRUSTED_PROXIES", default_value = "", value_parser = proxies, hide_default_value = true)]
+    pub trusted_proxies: Proxies,
     /// Silence after which a socket is pinged.
     #[arg(long, env = "STREAMGATE_PING_INTERVAL", default_value = "25s", value_parser = duration)]
     pub ping_interval: Duration,
@@ -145,6 +150,10 @@ fn workers(text: &str) -> Result<u16, String> {
 }
 
 fn origins(text: &str) -> Result<Origins, String> {
+    text.parse()
+}
+
+fn proxies(text: &str) -> Result<Proxies, String> {
     text.parse()
 }
 

@@ -229,6 +229,7 @@ fn serve_http(listener: TcpListener, broker: &Arc<Broker>, config: &Config) -> R
     let hold_off = config.hold_off;
     let address = listener.local_addr()?;
     let url = Data::new(config.public_url(address));
+    let proxies = Arc::new(config.trusted_proxies.clone());
     let broker = Arc::clone(broker);
     let mut builder = actix_server::Server::build().disable_signals();
     if config.workers > 0 {
@@ -242,6 +243,7 @@ fn serve_http(listener: TcpListener, broker: &Arc<Broker>, config: &Config) -> R
         let doorkeeper = Rc::new(Doorkeeper {
             broker: Arc::clone(&broker),
             origins: Arc::clone(&origins),
+            proxies: Arc::clone(&proxies),
             desk,
             door: protocol::door,
         });
@@ -254,6 +256,7 @@ fn serve_http(listener: TcpListener, broker: &Arc<Broker>, config: &Config) -> R
         });
         let app = App::new()
             .app_data(Data::from(Arc::clone(&broker)))
+            .app_data(Data::from(Arc::clone(&proxies)))
             .app_data(url.clone())
             .wrap(cors(Arc::clone(&origins)))
             .wrap(from_fn(log_request))

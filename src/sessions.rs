@@ -97,6 +97,11 @@ impl Sessions {
         }
     }
 
+    /// How long a session lasts that has no time of its own.
+    pub fn ttl(&self) -> Duration {
+        self.terms.ttl
+    }
+
     /// A new session of a token; refused with `limit.sessions`, or `body.malformed` for a bad ttl.
     pub fn issue(&self, token: TokenKey, wishes: Wishes) -> Result<SessionId, Refusal> {
         let ttl = wishes.ttl.unwrap_or(self.terms.ttl);

@@ -26,7 +26,16 @@ let frame = null;
 let left = new AbortController();
 let retry = 0;
 
-const parts = () => location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+/** A part that is no good encoding is taken as it is: it names no page. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+const parts = () => location.hash.replace(/^#\/?/, "").split("/").map(decoded);
 
 const waiting = () => el("div", { class: "view" }, el("div", { class: "head" }, skeleton(1, "title")), skeleton(6));
 

@@ -101,7 +101,9 @@ impl Broker {
     /// Deletes all events of a stream.
     pub async fn remove_events(&self, access: &Access, target: &Target) -> Result<(), Error> {
         let stream = self.find(access, Verb::Manage, target)?;
-        self.log.clear(stream.id).await?;
+        if !self.log.clear(stream.id).await? {
+            return Ok(());
+        }
         let note = Note::with(Action::EventsDeleted, &stream.path, json!({"id": stream.id}));
         Ok(self.note(access, note).await?)
     }

@@ -48,7 +48,7 @@ impl Broker {
     /// Whoever a JWT was signed for, and how long their session may last without a connection.
     ///
     /// Refused with `jwt.refused` or `jwt.expired`, and with `scope.denied` for more than the key may do.
-    pub fn sign_in_with(&self, jwt: &str, visitor: &Visitor) -> Result<(Access, Option<Duration>), Refusal> {
+    pub fn sign_in_with(&self, jwt: &str, visitor: &Visitor) -> Result<(Access, Duration), Refusal> {
         let (key, claims) = self.verified(jwt)?;
         let token = self
             .catalogue
@@ -72,7 +72,7 @@ impl Broker {
             address: visitor.address,
             means: Means::Token,
         };
-        Ok((access, claims.ttl.map(Duration::from_secs)))
+        Ok((access, claims.ttl.map_or(self.sessions.ttl(), Duration::from_secs)))
     }
 
     /// The key that signed it, and what it says.

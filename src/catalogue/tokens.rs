@@ -14,7 +14,7 @@ use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::id::{IdentityId, SYSTEM, TokenKey};
 use crate::domain::path::{CompanyName, UserName};
 use crate::domain::scope::{Scope, ScopeJson};
-use crate::domain::token::Token;
+use crate::domain::token::{LAST_EXPIRY_MS, Token};
 use crate::domain::visitor::Places;
 use rand::RngExt;
 use rand::distr::Alphanumeric;
@@ -92,6 +92,10 @@ impl Catalogue {
 
     /// Makes a restricted token; refused with `company.unknown`.
     pub async fn add_token(&self, company: &CompanyName, new: &NewToken, by: &Actor) -> Result<Issued, Error> {
+        if new.expires_ms.is_some_and(|expires_ms| expires_ms > LAST_EXPIRY_MS) {
+            let text = "\"expires\" is milliseconds since 1970, before the year 10000";
+            return Err(Refusal::new(Code::BodyMalformed, text).into());
+        }
         let company_id = self.company_id(company).await?;
         let mut transaction = self.writer.begin_with(AT_ONCE).await?;
         let issued = self.insert_restricted(&mut transaction, company_id, new).await?;

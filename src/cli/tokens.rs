@@ -120,7 +120,10 @@ impl NewTokenArgs {
             ));
         }
         config.limits.check_text("a label", &self.label)?;
-        let expires_ms = self.expires.map(|after| now_ms() + after.as_millis() as u64);
+        let expires_ms = self.expires.map(|after| {
+            let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+            now_ms().saturating_add(after_ms)
+        });
         let new = NewToken {
             scope: Scope::parse(&paths, &company, config.limits.max_patterns)?,
             label: self.label,

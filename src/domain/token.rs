@@ -114,6 +114,9 @@ pub enum Means {
     Login,
 }
 
+/// The last time at which a token can end: that of the year 9999, which every clock can show.
+pub const LAST_EXPIRY_MS: u64 = 253_402_300_799_999;
+
 /// Who is asking: a token, or a session of it that may be narrowed.
 #[derive(Clone, Debug)]
 pub struct Access {

@@ -7,6 +7,7 @@ use crate::domain::error::{Code, Refusal};
 use crate::domain::origin;
 use ipnet::IpNet;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 /// Most origins and most networks of one token.
 const MAX_PLACES: usize = 64;
@@ -77,6 +78,45 @@ impl Places {
 }
 
 /// Peers are compared in their canonical form, so networks have to be in it as well.
+/// Proxies whose word is taken for where a request comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxies(Vec<IpNet>);
+
+impl FromStr for Proxies {
+    type Err = String;
+
+    /// Networks, separated by commas; none if empty.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted =
+            || "networks or addresses are wanted, separated by commas, such as 127.0.0.1 or 10.0.0.0/8".to_owned();
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let networks = parts.map(|part| parse_network(part).ok_or_else(wanted));
+        Ok(Self(networks.collect::<Result<_, _>>()?))
+    }
+}
+
+impl Proxies {
+    /// Where a request comes from: the peer, or whom a trusted one names, the last of `forwarded`
+    /// that is not trusted itself. What stands before that one anybody may have written.
+    pub fn origin<'a>(
+        &self,
+        peer: Option<IpAddr>,
+        forwarded: impl DoubleEndedIterator<Item = &'a str>,
+    ) -> Option<IpAddr> {
+        let mut address = peer?.to_canonical();
+        for hop in forwarded.rev() {
+            if !self.0.iter().any(|network| network.contains(&address)) {
+                break;
+            }
+            match hop.trim().parse::<IpAddr>() {
+                Ok(named) => address = named.to_canonical(),
+                Err(_) => break,
+            }
+        }
+        Some(address)
+    }
+}
+
 fn parse_network(text: &str) -> Option<IpNet> {
     let network = match text.parse::<IpNet>() {
         Ok(network) => network.trunc(),
@@ -126,6 +166,27 @@ mod tests {
             assert_eq!(refused, Some(Code::OriginDenied), "{origin:?}");
         }
         assert_eq!(code(&Places::default(), None, None), None, "nothing is listed");
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        let proxies: Proxies = "127.0.0.1, 10.0.0.0/8".parse().expect("networks");
+        let origin = |peer: &str, forwarded: &str| {
+            let peer = peer.parse().expect("an address");
+            let origin = proxies.origin(Some(peer), forwarded.split(','));
+            origin.map(|address| address.to_string()).unwrap_or_default()
+        };
+        assert_eq!(origin("127.0.0.1", "192.0.2.1"), "192.0.2.1");
+        assert_eq!(origin("::ffff:127.0.0.1", "6.6.6.6, 192.0.2.1, 10.1.1.1"), "192.0.2.1");
+        assert_eq!(
+            origin("192.0.2.9", "6.6.6.6"),
+            "192.0.2.9",
+            "a stranger says what it likes"
+        );
+        assert_eq!(origin("127.0.0.1", ""), "127.0.0.1");
+        assert_eq!(origin("127.0.0.1", "6.6.6.6, unknown"), "127.0.0.1");
+        assert!("127.0.0.1;10.0.0.0/8".parse::<Proxies>().is_err());
+        assert_eq!("".parse(), Ok(Proxies::default()));
     }
 
     #[test]

@@ -9,10 +9,11 @@ use crate::domain::error::{Code, Refusal};
 use crate::domain::origin::Origins;
 use crate::domain::person::PublicUrl;
 use crate::domain::token::Access;
-use crate::domain::visitor::Visitor;
+use crate::domain::visitor::{Proxies, Visitor};
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, CONTENT_ENCODING, HOST, HeaderMap, ORIGIN};
 use actix_web::web::{self, Bytes, Data};
+use std::net::IpAddr;
 use std::time::Duration;
 
 const COMPANY: &str = "x-auth-company";
@@ -22,6 +23,8 @@ const TOKEN: &str = "x-auth-token";
 const PAGE: &str = "x-streamgate-page";
 /// The cookie's name.
 pub const LOGIN: &str = "streamgate";
+/// What a proxy adds the address of its peer to.
+const FORWARDED_FOR: &str = "x-forwarded-for";
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
@@ -47,9 +50,23 @@ pub fn asker(broker: &Broker, request: &HttpRequest, company: Option<&str>) -> R
 
 /// Where a request comes from.
 pub fn visitor(request: &HttpRequest) -> Visitor<'_> {
-    let origin = request.headers().get(ORIGIN);
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    let proxies = request.app_data::<Data<Proxies>>();
+    visitor_of(request.headers(), peer, proxies.map(|proxies| &***proxies))
+}
+
+/// The same of a request in parts.
+pub fn visitor_of<'a>(headers: &'a HeaderMap, peer: Option<IpAddr>, proxies: Option<&Proxies>) -> Visitor<'a> {
+    let origin = headers.get(ORIGIN);
+    let hops = || {
+        let texts = headers.get_all(FORWARDED_FOR).filter_map(|value| value.to_str().ok());
+        texts.flat_map(|text| text.split(',')).collect::<Vec<_>>()
+    };
     Visitor {
-        address: request.peer_addr().map(|peer| peer.ip()),
+        address: match proxies {
+            Some(proxies) => proxies.origin(peer, hops().into_iter()),
+            None => peer,
+        },
         origin: origin.map(|origin| origin.to_str().unwrap_or_default()),
     }
 }

@@ -7,8 +7,9 @@ use crate::broker::{Broker, Seat};
 use crate::domain::error::{Code, Refusal};
 use crate::domain::origin::Origins;
 use crate::domain::session_id::SessionId;
-use crate::domain::visitor::Visitor;
+use crate::domain::visitor::Proxies;
 use crate::protocol::conversation::{Conversation, Opening, Speech};
+use crate::protocol::extract;
 use crate::protocol::line::Line;
 use crate::protocol::pump::Desk;
 use crate::protocol::reply::{self, Envelope};
@@ -44,6 +45,8 @@ pub struct Doorkeeper {
     pub broker: Arc<Broker>,
     /// Which pages may come.
     pub origins: Arc<Origins>,
+    /// Whose word is taken for where a request comes from.
+    pub proxies: Arc<Proxies>,
     /// The worker.
     pub desk: Rc<Desk>,
     /// Finds the door of a path.
@@ -94,11 +97,8 @@ impl Doorkeeper {
         self.check_origin(request)?;
         let id = SessionId::parse(door.id);
         let id = id.ok_or_else(|| Refusal::new(Code::SessionUnknown, "no such session"))?;
-        let origin = request.headers().get(ORIGIN);
-        let visitor = Visitor {
-            address: request.head().peer_addr.map(|peer| peer.ip()),
-            origin: origin.map(|origin| origin.to_str().unwrap_or_default()),
-        };
+        let peer = request.head().peer_addr.map(|peer| peer.ip());
+        let visitor = extract::visitor_of(request.headers(), peer, Some(&*self.proxies));
         Ok((self.broker.connect(id, &visitor)?, door.speech))
     }
 

@@ -1,5 +1,6 @@
 //! Users: who manages, who does not, who goes.
 
+use crate::raw::RawSocket;
 use crate::stage::{Account, Answer, Stage};
 use serde_json::{Value, json};
 
@@ -174,5 +175,32 @@ async fn a_company_has_so_many_users() {
     assert_eq!((full.status, &*full.code()), (429, "limit.users"));
     let bad = ask(&stage, "POST", USERS, &json!({"user": "a b"})).await;
     assert!(matches!(bad.status, 400 | 429), "{bad:?}");
+    stage.end().await;
+}
+
+/// Rights are those of the moment when something is done, however long the request takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_removed_while_their_request_arrives_does_nothing_more() {
+    let stage = Stage::start().await;
+    let bob = stage.add_user("acme", "bob").await;
+    let body = r#"{"user":"mallory","manages":true}"#;
+    let head = format!(
+        "POST {USERS} HTTP/1.1\r\nHost: test\r\nX-Auth-User: bob\r\nX-Auth-Token: {}\r\n\
+         Content-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+        bob.token,
+        body.len()
+    );
+    let mut raw = RawSocket::connect(stage.address).await;
+    raw.send(head.as_bytes()).await;
+    let go_on = raw.head().await;
+    assert!(go_on.starts_with("HTTP/1.1 100"), "the body is waited for: {go_on}");
+    let removed = ask(&stage, "DELETE", &format!("{USERS}/bob"), &Value::Null).await;
+    assert_eq!(removed.status, 200, "{removed:?}");
+    raw.send(body.as_bytes()).await;
+    let (head, text) = raw.answer().await;
+    assert!(head.starts_with("HTTP/1.1 401"), "{head}{text}");
+    let list = stage.get(USERS).await;
+    assert_eq!(list.as_array().map(Vec::len), Some(1), "{list}");
+    drop(raw);
     stage.end().await;
 }

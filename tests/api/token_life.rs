@@ -207,6 +207,61 @@ async fn a_token_is_held_to_its_addresses() {
     stage.end().await;
 }
 
+/// Behind a proxy that is trusted it is the address that the proxy names.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trusted_proxy_says_where_a_token_is_used() {
+    let office = json!({"paths": {DOOR: {"read": true}}, "addresses": ["192.0.2.0/24"]});
+    let stage = Stage::with(&["--trusted-proxies", "127.0.0.1"]).await;
+    let token = make(&stage, &office).await;
+    let open = async |forwarded: &str| {
+        let headers = [
+            ("X-Auth-Company", "acme"),
+            ("X-Auth-Token", &*token.token),
+            ("X-Forwarded-For", forwarded),
+        ];
+        stage.request_with("POST", "/session", &headers, "").await
+    };
+    assert_eq!(
+        open("192.0.2.1, 198.51.100.1").await.code(),
+        "address.denied",
+        "the last one counts"
+    );
+    let session = open("198.51.100.1, 192.0.2.1").await;
+    assert_eq!(session.status, 201, "{session:?}");
+    let session = session.json()["body"]["id"].as_str().expect("an id").to_owned();
+    let near = [("X-Forwarded-For", "192.0.2.1")];
+    drop(stage.try_connect(&session, &near).await.expect("let in"));
+    let refused = stage.try_connect(&session, &[]).await.err().expect("refused");
+    assert_eq!(refused.0, 403, "{refused:?}");
+    stage.end().await;
+
+    let stage = Stage::start().await;
+    let token = make(&stage, &office).await;
+    let headers = [
+        ("X-Auth-Company", "acme"),
+        ("X-Auth-Token", &*token.token),
+        ("X-Forwarded-For", "192.0.2.1"),
+    ];
+    let refused = stage.request_with("POST", "/session", &headers, "").await;
+    assert_eq!(refused.code(), "address.denied", "nobody else is believed");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_ends_at_a_time_that_can_be_shown() {
+    let stage = Stage::start().await;
+    for (expires, status) in [
+        (253_402_300_799_999_u64, 201),
+        (253_402_300_800_000, 400),
+        (u64::MAX, 400),
+    ] {
+        let body = json!({"paths": {DOOR: {"read": true}}, "expires": expires});
+        let answer = post(&stage, &stage.alice, TOKENS, &body).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    stage.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_is_held_to_its_origins_at_every_use() {
     const PAGE: &str = "https://app.example.com";

@@ -7,11 +7,11 @@ use crate::domain::id::TokenKey;
 use crate::domain::path::CompanyName;
 use crate::domain::scope::{Scope, ScopeJson};
 use crate::domain::signing::{Algorithm, Material};
+use crate::protocol::json;
 use crate::protocol::operations::other;
 use crate::protocol::reply::Done;
-use crate::protocol::rest::verbs::{Outcome, answer, asker};
+use crate::protocol::rest::verbs::{Outcome, answer, asker, asker_and_body};
 use crate::protocol::shapes::{AnyObject, SigningAlgorithm, VerbsShape};
-use crate::protocol::{extract, json};
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
@@ -95,10 +95,9 @@ async fn add(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> Ht
 }
 
 async fn try_add(broker: &Broker, request: &HttpRequest, payload: Payload) -> Outcome {
-    let access = asker(broker, request)?;
     // Before the body is looked at: who may not add keys learns nothing of what is wrong with one.
-    access.require_managing()?;
-    let body = extract::body(broker, request, payload).await?;
+    asker(broker, request)?.require_managing()?;
+    let (access, body) = asker_and_body(broker, request, payload).await?;
     let wish: KeyJson = json::object(json::text(&body)?)?;
     let new = wish.new_key(&access.token.company, broker.limits().max_patterns)?;
     let added = broker.add_key(&access, &new).await?;

@@ -5,11 +5,11 @@ use crate::domain::audit::{Action, AuditPage, Entry};
 use crate::domain::error::{Code, Refusal};
 use crate::domain::path::UserName;
 use crate::domain::person::{Person, PublicUrl};
+use crate::protocol::json;
 use crate::protocol::operations::other;
 use crate::protocol::reply::Done;
-use crate::protocol::rest::verbs::{Outcome, answer, asker, query};
+use crate::protocol::rest::verbs::{Outcome, answer, asker, asker_and_body, query};
 use crate::protocol::rest::wire;
-use crate::protocol::{extract, json};
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
@@ -95,9 +95,8 @@ async fn add(broker: Data<Broker>, url: Data<PublicUrl>, request: HttpRequest, p
 }
 
 async fn try_add(broker: &Broker, url: &PublicUrl, request: &HttpRequest, payload: Payload) -> Outcome {
-    let access = asker(broker, request)?;
-    access.require_managing()?;
-    let body = extract::body(broker, request, payload).await?;
+    asker(broker, request)?.require_managing()?;
+    let (access, body) = asker_and_body(broker, request, payload).await?;
     let UserBody { user, manages } = json::object(json::text(&body)?)?;
     let name = UserName::parse(&user)?;
     let code = broker.add_user(&access, &name, manages).await?;
@@ -110,9 +109,8 @@ async fn change(broker: Data<Broker>, request: HttpRequest, payload: Payload) ->
 }
 
 async fn try_change(broker: &Broker, request: &HttpRequest, payload: Payload) -> Outcome {
-    let access = asker(broker, request)?;
-    access.require_managing()?;
-    let body = extract::body(broker, request, payload).await?;
+    asker(broker, request)?.require_managing()?;
+    let (access, body) = asker_and_body(broker, request, payload).await?;
     let UserChangeBody { manages } = json::object(json::text(&body)?)?;
     let person = broker.change_user(&access, &name(request)?, manages).await?;
     Ok((Done::Processed, describe(&person).to_string()))

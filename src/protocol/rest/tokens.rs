@@ -10,12 +10,12 @@ use crate::domain::path::{CompanyName, Path};
 use crate::domain::scope::{Scope, ScopeJson, Verb};
 use crate::domain::token::{Token, Verdict};
 use crate::domain::visitor::Places;
+use crate::protocol::json;
 use crate::protocol::operations::other;
 use crate::protocol::reply::{Done, Success};
-use crate::protocol::rest::verbs::{Outcome, answer, asker, query};
+use crate::protocol::rest::verbs::{Outcome, answer, asker, asker_and_body, query};
 use crate::protocol::rest::wire::ListQuery;
 use crate::protocol::shapes::VerbsShape;
-use crate::protocol::{extract, json};
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
@@ -113,9 +113,8 @@ async fn add(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> Ht
 }
 
 async fn try_add(broker: &Broker, request: &HttpRequest, payload: Payload) -> Outcome {
-    let access = asker(broker, request)?;
-    access.require_user()?;
-    let body = extract::body(broker, request, payload).await?;
+    asker(broker, request)?.require_user()?;
+    let (access, body) = asker_and_body(broker, request, payload).await?;
     let new = parse_new(&body, &access.token.company, broker.limits().max_patterns)?;
     let (token, secret) = broker.add_token(&access, &new).await?;
     Ok((Done::Created, with_secret(broker, &token, &secret)))
@@ -126,15 +125,6 @@ fn parse_new(body: &[u8], company: &CompanyName, most: usize) -> Result<NewToken
     if json.paths.is_empty() {
         let text = "\"paths\" names at least one pattern, such as {\"/acme/door/*\":{\"read\":true}}";
         return Err(Refusal::new(Code::BodyMalformed, text));
-    }
-    if json
-        .expires
-        .is_some_and(|expires_ms| i64::try_from(expires_ms).is_err())
-    {
-        return Err(Refusal::new(
-            Code::BodyMalformed,
-            "\"expires\" is milliseconds since 1970",
-        ));
     }
     Ok(NewToken {
         scope: Scope::parse(&json.paths, company, most)?,
@@ -170,9 +160,8 @@ async fn rotate(broker: Data<Broker>, request: HttpRequest, payload: Payload) ->
 }
 
 async fn try_rotate(broker: &Broker, request: &HttpRequest, payload: Payload) -> Outcome {
-    let access = asker(broker, request)?;
-    broker.token(&access, key(request)?)?;
-    let body = extract::body(broker, request, payload).await?;
+    broker.token(&asker(broker, request)?, key(request)?)?;
+    let (access, body) = asker_and_body(broker, request, payload).await?;
     let text = json::text(&body)?;
     let RotateBody { overlap } = match text.trim() {
         "" => RotateBody::default(),
@@ -188,9 +177,8 @@ async fn can(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> Ht
 }
 
 async fn try_can(broker: &Broker, request: &HttpRequest, payload: Payload) -> Outcome {
-    let access = asker(broker, request)?;
-    broker.token(&access, key(request)?)?;
-    let body = extract::body(broker, request, payload).await?;
+    broker.token(&asker(broker, request)?, key(request)?)?;
+    let (access, body) = asker_and_body(broker, request, payload).await?;
     let CanBody { verb, path } = json::object(json::text(&body)?)?;
     let wanted = || Refusal::new(Code::BodyMalformed, "\"verb\" is read, write or manage");
     let verb = Verb::parse(&verb).ok_or_else(wanted)?;

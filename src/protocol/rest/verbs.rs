@@ -13,7 +13,7 @@ use crate::protocol::reply::{self, Done, Envelope, Success};
 use crate::protocol::rest::wire::{self, ListQuery, PublishQuery};
 use crate::protocol::rest::{found, keys, people, tokens, watch};
 use crate::protocol::{events, extract, json};
-use actix_web::web::{self, Data, Payload, Query, ServiceConfig};
+use actix_web::web::{self, Bytes, Data, Payload, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::de::DeserializeOwned;
 
@@ -73,6 +73,7 @@ async fn try_publish(broker: &Broker, request: &HttpRequest, payload: Payload) -
         None => None,
     };
     let body = extract::body(broker, request, payload).await?;
+    broker.check_token(access.token.key)?;
     let how = How::parse(request)?;
     let text = json::text(&body)?;
     let drafts = events::parse(text, target.as_ref(), broker.limits())?;
@@ -145,8 +146,9 @@ async fn add(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> Ht
 }
 
 async fn try_add(broker: &Broker, request: &HttpRequest, payload: Payload) -> Outcome {
-    let access = asker(broker, request)?;
-    let new = wire::parse_new_stream(&extract::body(broker, request, payload).await?, broker.limits())?;
+    asker(broker, request)?;
+    let (access, body) = asker_and_body(broker, request, payload).await?;
+    let new = wire::parse_new_stream(&body, broker.limits())?;
     let stream = broker.add_stream(&access, &new).await?;
     Ok((Done::Created, wire::stream(&stream)))
 }
@@ -166,9 +168,9 @@ async fn change(broker: Data<Broker>, request: HttpRequest, payload: Payload) ->
 }
 
 async fn try_change(broker: &Broker, request: &HttpRequest, payload: Payload) -> Outcome {
-    let access = asker(broker, request)?;
+    asker(broker, request)?;
     let id = stream_id(request)?;
-    let body = extract::body(broker, request, payload).await?;
+    let (access, body) = asker_and_body(broker, request, payload).await?;
     let stream = broker.look_up(&access, &Target::Id(id))?;
     let change = wire::parse_stream_change(&body, &stream)?;
     let stream = broker.change_stream(&access, id, &change).await?;
@@ -194,6 +196,17 @@ pub fn query<Q: DeserializeOwned>(request: &HttpRequest) -> Result<Q, Refusal> {
 /// Who asks, by the headers and the company in the address.
 pub fn asker(broker: &Broker, request: &HttpRequest) -> Result<Access, Refusal> {
     extract::asker(broker, request, request.match_info().get("company"))
+}
+
+/// The body, and who asks once it is there: while it came they may have lost the right to. To be
+/// called after asking a first time, because a stranger's body is not read.
+pub async fn asker_and_body(
+    broker: &Broker,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<(Access, Bytes), Refusal> {
+    let body = extract::body(broker, request, payload).await?;
+    Ok((asker(broker, request)?, body))
 }
 
 /// The stream that the address names; an id that is none names no stream.

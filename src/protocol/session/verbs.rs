@@ -46,7 +46,10 @@ async fn open(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> H
 async fn try_open(broker: &Broker, request: &HttpRequest, payload: Payload) -> Result<(Done, String), Error> {
     // Whose company a JWT is of is not known before it has proved itself.
     let (company, asker) = match bearer(request.headers()) {
-        Some(jwt) => ("", broker.sign_in_with(jwt, &extract::visitor(request))),
+        Some(jwt) => {
+            let asker = broker.sign_in_with(jwt, &extract::visitor(request));
+            ("", asker.map(|(access, longest)| (access, Some(longest))))
+        }
         None => {
             let company = request.headers().get("x-auth-company");
             let asker = extract::asker(broker, request, None);
@@ -54,7 +57,7 @@ async fn try_open(broker: &Broker, request: &HttpRequest, payload: Payload) -> R
             (company.unwrap_or_default(), asker.map(|access| (access, None)))
         }
     };
-    let address = request.peer_addr().map(|peer| peer.ip());
+    let address = extract::visitor(request).address;
     let (access, longest) = asker.map_err(|refusal| broker.count_failure(address, company, refusal))?;
     let opening = Opening::parse(&extract::body(broker, request, payload).await?)?;
     let access = broker.narrow(access, opening.paths.as_ref())?;
