@@ -87,10 +87,11 @@ export class Person {
     await this.page.waitForFunction((gone) => !document.body.innerText.includes(gone), {}, words);
   }
 
-  /** Waits until the row of a list that names one thing also says another. */
-  async seesInRow(name, words) {
-    const said = (...wanted) => [...document.querySelectorAll('[role="row"]')].some((row) => wanted.every((part) => row.innerText.includes(part)));
-    await this.page.waitForFunction(said, {}, name, words);
+  /** Waits until the row of a list that names one thing also has a text like this pattern. */
+  async seesInRow(name, pattern) {
+    const said = (wanted, source) => [...document.querySelectorAll('[role="row"]')]
+      .some((row) => row.innerText.includes(wanted) && new RegExp(source).test(row.innerText));
+    await this.page.waitForFunction(said, {}, name, pattern);
   }
 
   text() {

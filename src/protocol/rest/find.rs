@@ -16,6 +16,8 @@ use utoipa::IntoParams;
 
 /// Events in an answer if nothing else is said.
 const DEFAULT_LIMIT: usize = 20;
+/// Largest number in a query: what every JSON parser takes.
+const MAX_NUMBER: usize = (1 << 53) - 1;
 /// Longest name of a member, in bytes.
 const MAX_NAME_BYTES: usize = 1_024;
 
@@ -31,10 +33,10 @@ pub struct FindQuery {
     /// `desc` or `asc` (`desc`).
     order: Option<String>,
     /// How many to pass over (0).
-    #[param(value_type = Option<u64>)]
+    #[param(value_type = Option<u64>, maximum = 9_007_199_254_740_991_u64)]
     start: Option<String>,
     /// The older name of `start`.
-    #[param(value_type = Option<u64>)]
+    #[param(value_type = Option<u64>, maximum = 9_007_199_254_740_991_u64)]
     skip: Option<String>,
     /// How many to show (20).
     #[param(value_type = Option<u64>)]
@@ -141,8 +143,9 @@ pub fn parse_member(text: &str) -> Option<Member> {
 }
 
 fn number(name: &str, text: Option<&str>, default: usize) -> Result<usize, Refusal> {
-    let wanted = |_| malformed(format!("\"{name}\" is a whole number from 0 on"));
-    text.map_or(Ok(default), |text| text.parse().map_err(wanted))
+    let wanted = || malformed(format!("\"{name}\" is a whole number from 0 on"));
+    let number = |text: &str| text.parse().ok().filter(|number| *number <= MAX_NUMBER);
+    text.map_or(Ok(default), |text| number(text).ok_or_else(wanted))
 }
 
 /// A query parameter that makes no sense.
