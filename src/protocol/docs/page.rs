@@ -78,10 +78,19 @@ fn start(document: &Value) -> Markup {
         h2 { "Who asks" }
         dl {
             @for (name, scheme) in members(&document["components"]["securitySchemes"]) {
-                dt { code { (scheme["name"].as_str().unwrap_or("Authorization: Bearer")) } }
+                dt { code { (carrier(name, scheme)) } }
                 dd { (prose(scheme["description"].as_str().unwrap_or(name))) }
             }
         }
+    }
+}
+
+/// The header that carries it.
+fn carrier(name: &str, scheme: &Value) -> String {
+    match (text(&scheme["type"]), text(&scheme["in"])) {
+        ("http", _) => format!("Authorization: {name}"),
+        (_, "cookie") => format!("Cookie: {name}"),
+        _ => name.to_owned(),
     }
 }
 

@@ -5,12 +5,12 @@
 use crate::protocol::docs::operation::Who;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 
-const COMPANY: &str = "company";
-const USER: &str = "user";
-const TOKEN: &str = "token";
-const COOKIE: &str = "login";
-const PAGE: &str = "page";
-const BEARER: &str = "signed";
+const COMPANY: &str = "X-Auth-Company";
+const USER: &str = "X-Auth-User";
+const TOKEN: &str = "X-Auth-Token";
+const COOKIE: &str = "streamgate";
+const PAGE: &str = "X-Streamgate-Page";
+const BEARER: &str = "Bearer";
 
 /// All schemes by the names that requirements have for them.
 pub fn schemes() -> Vec<(&'static str, SecurityScheme)> {
