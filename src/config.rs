@@ -33,8 +33,7 @@ pub struct Config {
     /// Web pages that may use this server, by origin, separated by commas; * for any. Its own always may.
     #[arg(long, env = "STREAMGATE_ALLOWED_ORIGINS", default_value = "", value_parser = origins, hide_default_value = true)]
     pub allowed_origins: Origins,
-    /// Reverse proxies, by network, separated by commas: of a request that comes through one, X-Forwarded-For
-    /// says where from. List them, or all who come through them share one address, and its limits.
+    /// Reverse proxies whose X-Forwarded-For is believed, by network, separated by commas; who comes through others has their address.
     #[arg(long, env = "STREAMGATE_TRUSTED_PROXIES", default_value = "", value_parser = proxies, hide_default_value = true)]
     pub trusted_proxies: Proxies,
     /// Silence after which a socket is pinged.
