@@ -216,7 +216,7 @@ fn look_around(desk: &Desk, broker: &Broker) {
         }
         drop(shard);
         if let Err(refusal) = broker.check_token(token) {
-            dismiss(desk, broker, &refusal, &[key]);
+            dismiss_ended(desk, broker, &refusal, &[key]);
         }
         desk.pulse.borrow_mut().watch(key, now);
     }
@@ -227,14 +227,7 @@ fn obey(desk: &Desk, broker: &Broker, notice: &Notice) {
         Notice::StreamGone(stream) => broker.end_stream(desk, stream),
         Notice::TokenEnded(token) => {
             if let Err(refusal) = broker.check_token(*token) {
-                let keys = chosen(desk, |of| of == *token);
-                for key in &keys {
-                    // What has not left yet is no longer for them.
-                    if let Some(connection) = desk.shard.borrow_mut().get_mut(*key) {
-                        connection.outbox.forget();
-                    }
-                }
-                dismiss(desk, broker, &refusal, &keys);
+                dismiss_ended(desk, broker, &refusal, &chosen(desk, |of| of == *token));
             }
         }
         Notice::ConnectionClosed(key) => {
@@ -253,6 +246,19 @@ fn chosen(desk: &Desk, whose: impl Fn(TokenKey) -> bool) -> Vec<ConnectionKey> {
     let shard = desk.shard.borrow();
     let chosen = shard.connections().filter(|(_, connection)| whose(connection.token));
     chosen.map(|(key, _)| key).collect()
+}
+
+/// Says goodbye to those whose token has ended. What has not left yet is no longer for them, but for
+/// a goodbye that was said already: this comes by notice and by looking around, in either order.
+fn dismiss_ended(desk: &Desk, broker: &Broker, refusal: &Refusal, keys: &[ConnectionKey]) {
+    for key in keys {
+        if let Some(connection) = desk.shard.borrow_mut().get_mut(*key)
+            && !connection.closing
+        {
+            connection.outbox.forget();
+        }
+    }
+    dismiss(desk, broker, refusal, keys);
 }
 
 /// Says goodbye, and why.
