@@ -10,6 +10,7 @@ use crate::domain::audit::Actor;
 use crate::domain::error::Error;
 use crate::domain::path::{CompanyName, UserName};
 use crate::domain::person::Person;
+use crate::protocol::rest::people::describe;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -142,14 +143,6 @@ async fn list(config: &Config, company: &str) -> Result<Output, Error> {
     };
     let json: Value = people.iter().map(describe).collect();
     Ok(Output::new(&json, text))
-}
-
-fn describe(person: &Person) -> Value {
-    json!({
-        "user": person.name, "manages": person.manages, "created": person.created_ms,
-        "lastUsed": (person.used_ms > 0).then_some(person.used_ms), "hasPassword": person.has_password,
-        "token": person.token,
-    })
 }
 
 fn line(person: &Person) -> String {

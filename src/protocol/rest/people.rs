@@ -171,7 +171,8 @@ fn name(request: &HttpRequest) -> Result<UserName, Refusal> {
     UserName::parse(text).map_err(|_| Refusal::new(Code::UserUnknown, "there is no such user"))
 }
 
-fn describe(person: &Person) -> Value {
+/// A user, as lists show them.
+pub fn describe(person: &Person) -> Value {
     json!({
         "user": person.name, "manages": person.manages, "created": person.created_ms,
         "lastUsed": (person.used_ms > 0).then_some(person.used_ms), "hasPassword": person.has_password,
