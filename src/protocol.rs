@@ -9,6 +9,7 @@ pub mod docs;
 pub mod events;
 pub mod extract;
 pub mod frame;
+pub mod front;
 pub mod inbound;
 pub mod json;
 pub mod line;
@@ -19,6 +20,7 @@ pub mod reply;
 pub mod rest;
 pub mod session;
 pub mod shapes;
+pub mod traffic;
 pub mod upgrade;
 
 use crate::protocol::upgrade::Door;

@@ -17,20 +17,21 @@ use crate::hub::Hub;
 use crate::hub::worker::{Manners, Worker};
 use crate::log::{self, Log};
 use crate::metrics::Metrics;
+use crate::protocol::front::Front;
+use crate::protocol::traffic::{Told, Visit};
 use crate::protocol::upgrade::Doorkeeper;
 use crate::protocol::{self, pump};
 use crate::sessions::{Sessions, Terms};
 use actix_cors::Cors;
-use actix_http::{HttpService, KeepAlive};
+use actix_http::{HttpService, KeepAlive, Request, Response};
 use actix_server::ServerHandle;
-use actix_service::{fn_service, map_config};
+use actix_service::{Service, apply_fn_factory, fn_service, map_config};
 use actix_web::App;
-use actix_web::body::MessageBody;
+use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
 use actix_web::http::header;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::Data;
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::fs::{File, TryLockError};
 use std::net::{SocketAddr, TcpListener};
@@ -59,8 +60,6 @@ const MEASURE: Duration = Duration::from_secs(30);
 const LAST_WRITE: Duration = Duration::from_millis(500);
 /// The longest that the log's last writing may take.
 const LAST_LOG: Duration = Duration::from_secs(10);
-/// Requests on a worker after which others get a turn, however fast they follow each other.
-const REQUESTS: u32 = 32;
 /// How often a stopping server looks whether all have gone.
 const GOODBYE_LOOK: Duration = Duration::from_millis(10);
 
@@ -228,7 +227,7 @@ fn serve_http(listener: TcpListener, broker: &Arc<Broker>, config: &Config) -> R
     };
     let hold_off = config.hold_off;
     let address = listener.local_addr()?;
-    let url = Data::new(config.public_url(address));
+    let url = Arc::new(config.public_url(address));
     let proxies = Arc::new(config.trusted_proxies.clone());
     let broker = Arc::clone(broker);
     let mut builder = actix_server::Server::build().disable_signals();
@@ -257,10 +256,17 @@ fn serve_http(listener: TcpListener, broker: &Arc<Broker>, config: &Config) -> R
         let app = App::new()
             .app_data(Data::from(Arc::clone(&broker)))
             .app_data(Data::from(Arc::clone(&proxies)))
-            .app_data(url.clone())
+            .app_data(Data::from(Arc::clone(&url)))
             .wrap(cors(Arc::clone(&origins)))
             .wrap(from_fn(log_request))
             .configure(protocol::routes);
+        let app = map_config(app, |()| AppConfig::default());
+        let front = Rc::new(Front {
+            broker: Arc::clone(&broker),
+            proxies: Arc::clone(&proxies),
+            url: Arc::clone(&url),
+        });
+        let service = apply_fn_factory(app, move |request, app| shorten(&front, request, app));
         let stopping = stopping.clone();
         HttpService::build()
             .tcp_nodelay(true)
@@ -270,10 +276,31 @@ fn serve_http(listener: TcpListener, broker: &Arc<Broker>, config: &Config) -> R
                 async move { stopping.notified().await }
             })
             .upgrade(upgrade)
-            .finish(map_config(app, |()| AppConfig::default()))
+            .finish(service)
             .tcp()
     };
     Ok(builder.listen("http", listener, factory)?.run())
+}
+
+/// What is asked most goes past the `App`.
+fn shorten<S, B>(
+    front: &Rc<Front>,
+    request: Request,
+    app: &S,
+) -> impl Future<Output = Result<Response<EitherBody<B>>, S::Error>> + use<S, B>
+where
+    S: Service<Request, Response = ServiceResponse<B>>,
+{
+    let way = match Front::takes(&request) {
+        true => Ok((Rc::clone(front), request)),
+        false => Err(app.call(request)),
+    };
+    async move {
+        match way {
+            Ok((front, request)) => Ok(front.answer(request).await.map_body(|_, body| EitherBody::right(body))),
+            Err(answer) => Ok(Response::from(answer.await?).map_body(|_, body| EitherBody::left(body))),
+        }
+    }
 }
 
 /// Without its pump a worker would accept connections and be deaf, so a bug there ends the process.
@@ -299,33 +326,23 @@ fn cors(origins: Arc<Origins>) -> Cors {
         .max_age(600)
 }
 
-/// One line a request. The route stands for the address, which may hold a session's id.
 async fn log_request(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    thread_local!(static SERVED: Cell<u32> = const { Cell::new(0) });
-    let start = Instant::now();
-    let served = SERVED.replace(SERVED.get().wrapping_add(1));
-    if served.is_multiple_of(REQUESTS) {
-        // A connection that pipelines without end would keep its worker to itself.
-        tokio::task::yield_now().await;
-    }
+    let visit = Visit::begin().await;
     let response = next.call(request).await?;
     let request = response.request();
-    let status = response.status().as_u16();
+    let route = request.match_pattern();
     if let Some(broker) = request.app_data::<Data<Broker>>() {
-        broker.metrics().count_request(status);
+        let told = Told {
+            peer: request.peer_addr(),
+            method: request.method(),
+            route: route.as_deref(),
+            status: response.status().as_u16(),
+        };
+        visit.end(broker, &told);
     }
-    tracing::info!(
-        target: "streamgate::access",
-        peer = request.peer_addr().map(tracing::field::display),
-        method = %request.method(),
-        route = request.match_pattern(),
-        status,
-        micros = start.elapsed().as_micros() as u64,
-        "request"
-    );
     Ok(response)
 }
 

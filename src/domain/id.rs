@@ -44,14 +44,22 @@ impl<const LETTER: char> Id<LETTER> {
         let digits = text.strip_prefix(LETTER)?;
         Some(Self(from_hex(digits)?))
     }
+
+    /// Appends the name to a text.
+    pub fn push_to(&self, text: &mut String) {
+        text.push_str(self.written(&mut [0; 25]));
+    }
+
+    fn written<'a>(&self, room: &'a mut [u8; 25]) -> &'a str {
+        room[0] = LETTER as u8;
+        to_hex(&self.0, &mut room[1..]);
+        std::str::from_utf8(room).expect("a letter and digits")
+    }
 }
 
 impl<const LETTER: char> fmt::Display for Id<LETTER> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; 25];
-        text[0] = LETTER as u8;
-        to_hex(&self.0, &mut text[1..]);
-        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+        f.write_str(self.written(&mut [0; 25]))
     }
 }
 

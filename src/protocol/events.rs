@@ -12,9 +12,10 @@ use crate::domain::payload::Payload;
 use crate::domain::stream::Target;
 use crate::protocol::json;
 use crate::protocol::reply::quoted;
-use serde::Deserialize;
+use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use std::fmt::Write;
+use std::fmt;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
@@ -22,18 +23,65 @@ use utoipa::ToSchema;
 const MAX_KEY_CHARS: usize = 255;
 
 /// An event to be published. Members that it does not know are passed over.
-#[derive(Deserialize, ToSchema)]
-#[serde(expecting = "an event")]
+#[derive(Default, ToSchema)]
 #[schema(as = NewEvent)]
 pub struct EventJson<'a> {
     /// What is published: any JSON object.
-    #[serde(borrow)]
     #[schema(value_type = Object, required = true)]
     elems: Option<&'a RawValue>,
     /// What it is told from others by: refused as long as the stream keeps an event of the same.
     hash: Option<String>,
     /// The stream, where the address does not name it.
     path: Option<String>,
+}
+
+/// The members that an event to be published has.
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Member {
+    Elems,
+    Hash,
+    Path,
+    #[serde(other)]
+    Other,
+}
+
+/// Not derived, because that would take an array for an event as well.
+impl<'de> Deserialize<'de> for EventJson<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Members)
+    }
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = EventJson<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an event, which is a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        fn once<T, E: de::Error>(place: &mut Option<T>, value: Option<T>, name: &'static str) -> Result<(), E> {
+            match std::mem::replace(place, value) {
+                None => Ok(()),
+                Some(_) => Err(E::duplicate_field(name)),
+            }
+        }
+        let mut event = EventJson::default();
+        while let Some(member) = members.next_key()? {
+            match member {
+                Member::Elems => once(&mut event.elems, Some(members.next_value()?), "elems")?,
+                Member::Hash => once(&mut event.hash, members.next_value()?, "hash")?,
+                Member::Path => once(&mut event.path, members.next_value()?, "path")?,
+                Member::Other => {
+                    members.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(event)
+    }
 }
 
 /// Events to be published, and whether they came as an array.
@@ -48,27 +96,81 @@ pub struct Drafts {
 /// Parses one event or an array of them. Without a `target` from elsewhere each names its path.
 pub fn parse(text: &str, target: Option<&Target>, limits: &Limits) -> Result<Drafts, Refusal> {
     let is_batch = text.trim_start().starts_with('[');
-    let events: Vec<&RawValue> = if is_batch {
-        json::value(text)?
-    } else {
-        vec![json::object(text)?]
+    if !is_batch {
+        let drafts = vec![draft(json::object(text)?, target, limits)?];
+        return Ok(Drafts { drafts, is_batch });
+    }
+    let reading = Reading {
+        target,
+        limits,
+        number: 0,
+        refusal: None,
     };
-    if events.is_empty() {
+    let drafts = reading.read(text)?;
+    if drafts.is_empty() {
         return Err(Refusal::new(Code::EventMalformed, "the array holds no event"));
     }
-    if events.len() > limits.max_batch_events {
-        let text = format!("a request has at most {} events", limits.max_batch_events);
-        return Err(Refusal::new(Code::LimitBatch, text));
-    }
-    let place = |(number, event): (usize, &RawValue)| {
-        let drafted = json::object(event.get()).and_then(|event| draft(event, target, limits));
-        drafted.map_err(|refusal| match is_batch {
-            true => Refusal::new(refusal.code, format!("event {number} of the array: {refusal}")),
-            false => refusal,
-        })
-    };
-    let drafts = events.into_iter().enumerate().map(place).collect::<Result<_, _>>()?;
     Ok(Drafts { drafts, is_batch })
+}
+
+/// An array of events that is being read: each is checked as it comes, so that the text is read once.
+struct Reading<'a> {
+    target: Option<&'a Target>,
+    limits: &'a Limits,
+    /// Of the event that is being read.
+    number: usize,
+    /// Why it was given up, although it is JSON.
+    refusal: Option<Refusal>,
+}
+
+impl Reading<'_> {
+    fn read(mut self, text: &str) -> Result<Vec<(Target, Draft)>, Refusal> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let read = json.deserialize_seq(&mut self);
+        let read = read.and_then(|drafts| json.end().map(|()| drafts));
+        read.map_err(|error| match self.refusal.take() {
+            Some(refusal) => refusal,
+            None if error.is_data() => self.placed(&json::refused(&error)),
+            None => json::refused(&error),
+        })
+    }
+
+    fn placed(&self, refusal: &Refusal) -> Refusal {
+        let text = format!("event {} of the array: {refusal}", self.number);
+        Refusal::new(refusal.code, text)
+    }
+
+    fn give_up<E: de::Error>(&mut self, refusal: Refusal) -> E {
+        self.refusal = Some(refusal);
+        E::custom("given up")
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Reading<'_> {
+    type Value = Vec<(Target, Draft)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an array of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+        let mut drafts = Vec::new();
+        while let Some(event) = array.next_element()? {
+            if self.number == self.limits.max_batch_events {
+                let text = format!("a request has at most {} events", self.number);
+                return Err(self.give_up(Refusal::new(Code::LimitBatch, text)));
+            }
+            match draft(event, self.target, self.limits) {
+                Ok(drafted) => drafts.push(drafted),
+                Err(refusal) => {
+                    let refusal = self.placed(&refusal);
+                    return Err(self.give_up(refusal));
+                }
+            }
+            self.number += 1;
+        }
+        Ok(drafts)
+    }
 }
 
 fn draft(event: EventJson<'_>, target: Option<&Target>, limits: &Limits) -> Result<(Target, Draft), Refusal> {
@@ -132,18 +234,19 @@ pub fn published(events: &[Arc<Event>], is_batch: bool, reached: Option<Durabili
 
 /// Writes an event as those see it who read it, with all its members.
 pub fn put_whole(text: &mut String, event: &Event) {
-    // Writing to a string cannot fail.
-    let _ = write!(
-        text,
-        r#"{{"id":"{}","streamId":"{}","path":"{}","creatorId":"{}","creationDate":{},"generatedDate":{},"elems":{},"hash":"#,
-        event.id,
-        event.stream,
-        event.path,
-        event.creator,
-        event.created_ms,
-        event.created_ms,
-        event.draft.elems.as_str(),
-    );
+    text.push_str(r#"{"id":""#);
+    event.id.push_to(text);
+    text.push_str(r#"","streamId":""#);
+    event.stream.push_to(text);
+    text.push_str(r#"","path":""#);
+    text.push_str(event.path.as_str());
+    text.push_str(r#"","creatorId":""#);
+    event.creator.push_to(text);
+    text.push('"');
+    put_dates(text, event);
+    text.push_str(r#","elems":"#);
+    text.push_str(event.draft.elems.as_str());
+    text.push_str(r#","hash":"#);
     match &event.draft.hash {
         Some(hash) => text.push_str(&quoted(hash)),
         None => text.push_str("null"),
@@ -152,23 +255,40 @@ pub fn put_whole(text: &mut String, event: &Event) {
 }
 
 fn put(text: &mut String, event: &Event, reached: Option<Durability>) {
-    // Writing to a string cannot fail.
-    let _ = write!(
-        text,
-        r#"{{"id":"{}","streamId":"{}","creationDate":{},"generatedDate":{},"path":"{}","version":0,"elems":{}"#,
-        event.id,
-        event.stream,
-        event.created_ms,
-        event.created_ms,
-        event.path,
-        event.draft.elems.as_str()
-    );
+    text.push_str(r#"{"id":""#);
+    event.id.push_to(text);
+    text.push_str(r#"","streamId":""#);
+    event.stream.push_to(text);
+    text.push('"');
+    put_dates(text, event);
+    text.push_str(r#","path":""#);
+    text.push_str(event.path.as_str());
+    text.push_str(r#"","version":0,"elems":"#);
+    text.push_str(event.draft.elems.as_str());
     if let Some(hash) = &event.draft.hash {
         text.push_str(",\"hash\":");
         text.push_str(&quoted(hash));
     }
     if let Some(reached) = reached {
-        let _ = write!(text, r#","offset":{},"ack":"{}""#, event.offset, reached.word());
+        text.push_str(r#","offset":"#);
+        put_number(text, event.offset.0);
+        text.push_str(r#","ack":""#);
+        text.push_str(reached.word());
+        text.push('"');
     }
     text.push('}');
+}
+
+fn put_dates(text: &mut String, event: &Event) {
+    let mut room = itoa::Buffer::new();
+    let created = room.format(event.created_ms);
+    text.push_str(r#","creationDate":"#);
+    text.push_str(created);
+    text.push_str(r#","generatedDate":"#);
+    text.push_str(created);
+}
+
+/// Writes a whole number.
+pub fn put_number(text: &mut String, number: u64) {
+    text.push_str(itoa::Buffer::new().format(number));
 }

@@ -11,53 +11,83 @@ use crate::domain::person::PublicUrl;
 use crate::domain::token::Access;
 use crate::domain::visitor::{Proxies, Visitor};
 use actix_web::HttpRequest;
-use actix_web::http::header::{self, CONTENT_ENCODING, HOST, HeaderMap, ORIGIN};
-use actix_web::web::{self, Bytes, Data};
+use actix_web::error::PayloadError;
+use actix_web::http::header::{self, CONTENT_ENCODING, HOST, HeaderMap, HeaderName, ORIGIN};
+use actix_web::web::{Bytes, BytesMut, Data};
+use futures_util::{Stream, StreamExt};
 use std::net::IpAddr;
 use std::time::Duration;
 
-const COMPANY: &str = "x-auth-company";
-const USER: &str = "x-auth-user";
-const TOKEN: &str = "x-auth-token";
+/// Names the company, where the address does not.
+pub const COMPANY: HeaderName = HeaderName::from_static("x-auth-company");
+const USER: HeaderName = HeaderName::from_static("x-auth-user");
+/// The token.
+pub const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 /// What our pages send, so that a cookie counts.
-const PAGE: &str = "x-streamgate-page";
+const PAGE: HeaderName = HeaderName::from_static("x-streamgate-page");
 /// The cookie's name.
 pub const LOGIN: &str = "streamgate";
 /// What a proxy adds the address of its peer to.
-const FORWARDED_FOR: &str = "x-forwarded-for";
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
+/// What a request says of who sent it, whichever way it came in.
+#[derive(Clone, Copy)]
+pub struct Caller<'a> {
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// The peer, if the connection has one.
+    pub peer: Option<IpAddr>,
+    /// Whose word is taken for where a request comes from.
+    pub proxies: Option<&'a Proxies>,
+    /// Where people reach this server.
+    pub url: Option<&'a PublicUrl>,
+}
+
+impl<'a> From<&'a HttpRequest> for Caller<'a> {
+    fn from(request: &'a HttpRequest) -> Self {
+        Self {
+            headers: request.headers(),
+            peer: request.peer_addr().map(|peer| peer.ip()),
+            proxies: request.app_data::<Data<Proxies>>().map(|proxies| &***proxies),
+            url: request.app_data::<Data<PublicUrl>>().map(|url| &***url),
+        }
+    }
+}
+
 /// The asker, by its headers, or else as who is signed in. The company is the one in the path,
 /// if the route has it there.
-pub fn asker(broker: &Broker, request: &HttpRequest, company: Option<&str>) -> Result<Access, Refusal> {
-    let headers = request.headers();
-    let visitor = visitor(request);
-    if [COMPANY, USER, TOKEN].iter().all(|name| !headers.contains_key(*name))
-        && let Some(secret) = login(request)?
+pub fn asker<'a>(
+    broker: &Broker,
+    caller: impl Into<Caller<'a>>,
+    company: Option<&str>,
+) -> Result<Access, Refusal> {
+    let caller = caller.into();
+    let headers = caller.headers;
+    let visitor = visitor(caller);
+    let token = headers.get(TOKEN);
+    if token.is_none()
+        && [COMPANY, USER].iter().all(|name| !headers.contains_key(name))
+        && let Some(secret) = login(caller)?
     {
         return broker.sign_in_again(secret, company, &visitor);
     }
     let company = match company {
         Some(company) => Some(company),
-        None => text(headers, COMPANY)?,
+        None => text(headers, &COMPANY)?,
     };
     let missing = |name| Refusal::new(Code::AuthMissing, format!("the header {name} is missing"));
     let company = company.ok_or_else(|| missing("X-Auth-Company"))?;
-    let token = text(headers, TOKEN)?.ok_or_else(|| missing("X-Auth-Token"))?;
-    broker.sign_in(company, text(headers, USER)?, token, &visitor)
+    let token = text(headers, &TOKEN)?.ok_or_else(|| missing("X-Auth-Token"))?;
+    broker.sign_in(company, text(headers, &USER)?, token, &visitor)
 }
 
 /// Where a request comes from.
-pub fn visitor(request: &HttpRequest) -> Visitor<'_> {
-    let peer = request.peer_addr().map(|peer| peer.ip());
-    let proxies = request.app_data::<Data<Proxies>>();
-    visitor_of(request.headers(), peer, proxies.map(|proxies| &***proxies))
-}
-
-/// The same of a request in parts.
-pub fn visitor_of<'a>(headers: &'a HeaderMap, peer: Option<IpAddr>, proxies: Option<&Proxies>) -> Visitor<'a> {
-    let origin = headers.get(ORIGIN);
+pub fn visitor<'a>(caller: impl Into<Caller<'a>>) -> Visitor<'a> {
+    let Caller {
+        headers, peer, proxies, ..
+    } = caller.into();
     let hops = || {
         let texts = headers.get_all(FORWARDED_FOR).filter_map(|value| value.to_str().ok());
         texts.flat_map(|text| text.split(',')).collect::<Vec<_>>()
@@ -67,29 +97,30 @@ pub fn visitor_of<'a>(headers: &'a HeaderMap, peer: Option<IpAddr>, proxies: Opt
             Some(proxies) => proxies.origin(peer, hops().into_iter()),
             None => peer,
         },
-        origin: origin.map(|origin| origin.to_str().unwrap_or_default()),
+        origin: headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or_default()),
     }
 }
 
 /// The secret of a login, if the request has the cookie and a page of ours sent it. Refused with
 /// `origin.denied` if another's did.
-pub fn login(request: &HttpRequest) -> Result<Option<&str>, Refusal> {
-    let is_page = request.headers().get(PAGE).is_some_and(|value| value == "1");
-    let Some(secret) = cookie(request.headers()).filter(|_| is_page) else {
+pub fn login<'a>(caller: impl Into<Caller<'a>>) -> Result<Option<&'a str>, Refusal> {
+    let caller = caller.into();
+    let is_page = caller.headers.get(PAGE).is_some_and(|value| value == "1");
+    let Some(secret) = cookie(caller.headers).filter(|_| is_page) else {
         return Ok(None);
     };
-    require_own_page(request)?;
+    require_own_page(caller)?;
     Ok(Some(secret))
 }
 
 /// Refused with `origin.denied` if the request comes from a page that is not ours.
-pub fn require_own_page(request: &HttpRequest) -> Result<(), Refusal> {
-    let Some(origin) = visitor(request).origin else {
+pub fn require_own_page<'a>(caller: impl Into<Caller<'a>>) -> Result<(), Refusal> {
+    let caller = caller.into();
+    let Some(origin) = visitor(caller).origin else {
         return Ok(());
     };
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let is_public = |url: &Data<PublicUrl>| url.is_of(origin);
-    if Origins::default().allow(origin, host) || request.app_data().is_some_and(is_public) {
+    let host = caller.headers.get(HOST).and_then(|host| host.to_str().ok());
+    if Origins::default().allow(origin, host) || caller.url.is_some_and(|url| url.is_of(origin)) {
         return Ok(());
     }
     let text = "pages of other origins may not sign in; STREAMGATE_PUBLIC_URL says where ours are";
@@ -105,25 +136,46 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 /// The whole body, however it calls itself: `curl -d` names no JSON, and the clients that we
 /// serve do not either. Refused with `limit.body`, `body.malformed`, `body.encoding`
 /// or `request.timeout`.
-pub async fn body(broker: &Broker, request: &HttpRequest, payload: web::Payload) -> Result<Bytes, Refusal> {
-    let coding = request.headers().get(CONTENT_ENCODING);
+pub async fn body<'a>(
+    broker: &Broker,
+    caller: impl Into<Caller<'a>>,
+    payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+) -> Result<Bytes, Refusal> {
+    let coding = caller.into().headers.get(CONTENT_ENCODING);
     if coding.is_some_and(|coding| coding != "identity") {
         let text = "this version does not know compressed bodies yet";
         return Err(Refusal::new(Code::BodyEncoding, text));
     }
     let most = broker.limits().max_body_bytes;
-    match tokio::time::timeout(BODY_TIME, payload.to_bytes_limited(most)).await {
-        Ok(Ok(Ok(bytes))) => Ok(bytes),
-        Ok(Ok(Err(_))) => Err(Refusal::new(Code::BodyMalformed, "the body ended too early")),
-        Ok(Err(_)) => {
-            let text = format!("a body has at most {most} bytes");
-            Err(Refusal::new(Code::LimitBody, text))
-        }
+    match tokio::time::timeout(BODY_TIME, collect(payload, most)).await {
+        Ok(collected) => collected,
         Err(_) => Err(Refusal::new(Code::RequestTimeout, "the body took too long to arrive")),
     }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, Refusal> {
+/// Most bodies come in one piece, which is not copied.
+async fn collect(
+    mut payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    most: usize,
+) -> Result<Bytes, Refusal> {
+    let (mut first, mut more) = (Bytes::new(), BytesMut::new());
+    while let Some(piece) = payload.next().await {
+        let piece = piece.map_err(|_| Refusal::new(Code::BodyMalformed, "the body ended too early"))?;
+        if first.len() + more.len() + piece.len() > most {
+            let text = format!("a body has at most {most} bytes");
+            return Err(Refusal::new(Code::LimitBody, text));
+        }
+        if first.is_empty() && more.is_empty() {
+            first = piece;
+        } else {
+            more.extend_from_slice(&std::mem::take(&mut first));
+            more.extend_from_slice(&piece);
+        }
+    }
+    Ok(if more.is_empty() { first } else { more.freeze() })
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
     let Some(value) = headers.get(name) else {
         return Ok(None);
     };

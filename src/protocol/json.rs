@@ -21,6 +21,10 @@ pub fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
 
 /// Parses any JSON value; refused with `body.malformed`.
 pub fn value<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
-    let understood = serde_json::from_str(text);
-    understood.map_err(|error| Refusal::new(Code::BodyMalformed, format!("the body is not understood: {error}")))
+    serde_json::from_str(text).map_err(|error| refused(&error))
+}
+
+/// What a body is refused with, by what the parser says.
+pub fn refused(error: &serde_json::Error) -> Refusal {
+    Refusal::new(Code::BodyMalformed, format!("the body is not understood: {error}"))
 }

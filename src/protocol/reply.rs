@@ -7,8 +7,10 @@
 use crate::domain::error::{Code, Error, Refusal};
 use crate::metrics::Metrics;
 use actix_web::HttpResponse;
+use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use std::borrow::Cow;
 
 /// How many there are in all of what an answer lists a part of.
 const TOTAL: HeaderName = HeaderName::from_static("x-total-count");
@@ -42,7 +44,7 @@ pub struct Success {
     /// The body.
     pub body: String,
     /// An object of what the body refers to, where the envelope has a place for it.
-    pub references: String,
+    pub references: Cow<'static, str>,
     /// How many there are in all, where the body is a part of them.
     pub total: Option<usize>,
 }
@@ -52,28 +54,37 @@ impl From<(Done, String)> for Success {
         Self {
             done,
             body,
-            references: "{}".to_owned(),
+            references: "{}".into(),
             total: None,
         }
     }
 }
 
 impl Envelope {
-    /// The text of a success.
+    /// The text of a success, put together without the machinery of `format!`: it is most answers.
     fn success(self, success: &Success) -> String {
         let Success {
             done, body, references, ..
         } = success;
         let (status, message) = match done {
-            Done::Processed => (200, PROCESSED),
-            Done::Created => (201, CREATED),
+            Done::Processed => ("200", PROCESSED),
+            Done::Created => ("201", CREATED),
         };
-        match self {
-            Envelope::Session => format!(r#"{{"head":{{"ok":true,"status":{status},"errors":[]}},"body":{body}}}"#),
-            Envelope::Rest => format!(
-                r#"{{"head":{{"status":{status},"ok":true,"messages":["{message}"],"errors":[],"references":{references}}},"body":{body}}}"#
-            ),
-        }
+        let parts: &[&str] = match self {
+            Envelope::Session => &[r#"{"head":{"ok":true,"status":"#, status, r#","errors":[]},"body":"#, body, "}"],
+            Envelope::Rest => &[
+                r#"{"head":{"status":"#,
+                status,
+                r#","ok":true,"messages":[""#,
+                message,
+                r#""],"errors":[],"references":"#,
+                references,
+                r#"},"body":"#,
+                body,
+                "}",
+            ],
+        };
+        parts.concat()
     }
 
     /// The text of a refusal; the code stands last in the head, behind what older clients know.
@@ -151,7 +162,7 @@ pub fn explain(metrics: &Metrics, error: Error) -> Refusal {
 }
 
 fn json(status: StatusCode, text: String) -> HttpResponse {
-    let mut response = HttpResponse::with_body(status, actix_web::body::BoxBody::new(text));
+    let mut response = HttpResponse::with_body(status, BoxBody::new(text));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     response

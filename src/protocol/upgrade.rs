@@ -9,7 +9,7 @@ use crate::domain::origin::Origins;
 use crate::domain::session_id::SessionId;
 use crate::domain::visitor::Proxies;
 use crate::protocol::conversation::{Conversation, Opening, Speech};
-use crate::protocol::extract;
+use crate::protocol::extract::{self, Caller};
 use crate::protocol::line::Line;
 use crate::protocol::pump::Desk;
 use crate::protocol::reply::{self, Envelope};
@@ -98,7 +98,12 @@ impl Doorkeeper {
         let id = SessionId::parse(door.id);
         let id = id.ok_or_else(|| Refusal::new(Code::SessionUnknown, "no such session"))?;
         let peer = request.head().peer_addr.map(|peer| peer.ip());
-        let visitor = extract::visitor_of(request.headers(), peer, Some(&*self.proxies));
+        let visitor = extract::visitor(Caller {
+            headers: request.headers(),
+            peer,
+            proxies: Some(&self.proxies),
+            url: None,
+        });
         Ok((self.broker.connect(id, &visitor)?, door.speech))
     }
 

@@ -124,7 +124,7 @@ fn success(body: String, refers_to: Option<&Stream>) -> Success {
     Success {
         done,
         body,
-        references,
+        references: references.into(),
         total: None,
     }
 }

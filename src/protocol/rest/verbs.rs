@@ -12,10 +12,17 @@ use crate::protocol::operations::other;
 use crate::protocol::reply::{self, Done, Envelope, Success};
 use crate::protocol::rest::wire::{self, ListQuery, PublishQuery};
 use crate::protocol::rest::{found, keys, people, tokens, watch};
-use crate::protocol::{events, extract, json};
+use crate::protocol::extract::{self, Caller};
+use crate::protocol::{events, json};
+use actix_web::error::PayloadError;
+use actix_web::http::header::HeaderName;
 use actix_web::web::{self, Bytes, Data, Payload, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
+use futures_util::Stream;
 use serde::de::DeserializeOwned;
+
+const IF_OFFSET_MATCH: HeaderName = HeaderName::from_static("if-offset-match");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// What came of a request: the body of its answer.
 pub type Outcome = Result<(Done, String), Error>;
@@ -63,18 +70,47 @@ pub fn routes(config: &mut ServiceConfig) {
 }
 
 async fn publish(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> HttpResponse {
-    answer(&broker, try_publish(&broker, &request, payload).await)
+    let address = request.match_info();
+    let letter = Letter {
+        caller: Caller::from(&request),
+        company: address.get("company").unwrap_or_default(),
+        stream: address.get("id"),
+        query: request.query_string(),
+    };
+    publish_letter(&broker, &letter, payload).await
 }
 
-async fn try_publish(broker: &Broker, request: &HttpRequest, payload: Payload) -> Outcome {
-    let access = asker(broker, request)?;
-    let target = match request.match_info().get("id") {
-        Some(_) => Some(Target::Id(stream_id(request)?)),
-        None => None,
-    };
-    let body = extract::body(broker, request, payload).await?;
+/// A request to publish, without its body.
+pub struct Letter<'a> {
+    /// Who sends it.
+    pub caller: Caller<'a>,
+    /// The company in the address.
+    pub company: &'a str,
+    /// The stream's id in the address; without one each event names a path.
+    pub stream: Option<&'a str>,
+    /// The query string.
+    pub query: &'a str,
+}
+
+/// Publishes what is in the body; whichever way the request came in.
+pub async fn publish_letter(
+    broker: &Broker,
+    letter: &Letter<'_>,
+    payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+) -> HttpResponse {
+    answer(broker, try_publish(broker, letter, payload).await)
+}
+
+async fn try_publish(
+    broker: &Broker,
+    letter: &Letter<'_>,
+    payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+) -> Outcome {
+    let access = extract::asker(broker, letter.caller, Some(letter.company))?;
+    let target = letter.stream.map(|id| parse_stream(id).map(Target::Id)).transpose()?;
+    let body = extract::body(broker, letter.caller, payload).await?;
     broker.check_token(access.token.key)?;
-    let how = How::parse(request)?;
+    let how = How::parse(letter)?;
     let text = json::text(&body)?;
     let drafts = events::parse(text, target.as_ref(), broker.limits())?;
     let shows_more = how.is_extended();
@@ -99,18 +135,14 @@ struct How {
 }
 
 impl How {
-    fn parse(request: &HttpRequest) -> Result<Self, Refusal> {
-        let query: PublishQuery = query(request)?;
-        let header = |name| {
-            request
-                .headers()
-                .get(name)
-                .map(|value| value.to_str().unwrap_or_default())
-        };
+    fn parse(letter: &Letter) -> Result<Self, Refusal> {
+        let query: PublishQuery = parse_query(letter.query)?;
+        let headers = letter.caller.headers;
+        let header = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
         Ok(Self {
             ack: query.ack()?,
-            expected: header("if-offset-match").map(wire::parse_offset).transpose()?,
-            key: header("idempotency-key").map(events::parse_key).transpose()?,
+            expected: header(IF_OFFSET_MATCH).map(wire::parse_offset).transpose()?,
+            key: header(IDEMPOTENCY_KEY).map(events::parse_key).transpose()?,
         })
     }
 
@@ -189,7 +221,11 @@ async fn try_remove(broker: &Broker, request: &HttpRequest) -> Outcome {
 
 /// The query parameters; refused with `query.malformed`.
 pub fn query<Q: DeserializeOwned>(request: &HttpRequest) -> Result<Q, Refusal> {
-    let query = Query::<Q>::from_query(request.query_string()).map(Query::into_inner);
+    parse_query(request.query_string())
+}
+
+fn parse_query<Q: DeserializeOwned>(text: &str) -> Result<Q, Refusal> {
+    let query = Query::<Q>::from_query(text).map(Query::into_inner);
     query.map_err(|error| Refusal::new(Code::QueryMalformed, error.to_string()))
 }
 
@@ -211,7 +247,10 @@ pub async fn asker_and_body(
 
 /// The stream that the address names; an id that is none names no stream.
 pub fn stream_id(request: &HttpRequest) -> Result<StreamId, Refusal> {
-    let text = request.match_info().get("id").unwrap_or_default();
+    parse_stream(request.match_info().get("id").unwrap_or_default())
+}
+
+fn parse_stream(text: &str) -> Result<StreamId, Refusal> {
     StreamId::parse(text).ok_or_else(|| Refusal::no_stream(text.chars().take(64).collect::<String>()))
 }
 

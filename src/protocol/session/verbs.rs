@@ -9,12 +9,15 @@ use crate::protocol::conversation::{Conversation, Speech};
 use crate::protocol::operations::other;
 use crate::protocol::reply::{self, Done, Envelope};
 use crate::protocol::session::wire::{self, Ask, Create, Opening, Subscribe};
-use crate::protocol::{events, extract};
+use crate::protocol::events;
+use crate::protocol::extract::{self, Caller};
+use actix_web::error::PayloadError;
 use actix_web::http::ConnectionType;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
+use futures_util::Stream;
 use std::rc::Rc;
 
 /// How sockets of this protocol speak.
@@ -39,27 +42,42 @@ pub fn routes(config: &mut ServiceConfig) {
 }
 
 async fn open(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> HttpResponse {
-    let outcome = try_open(&broker, &request, payload).await;
+    open_for(&broker, Caller::from(&request), payload).await
+}
+
+/// Opens a session for whoever asks; whichever way the request came in.
+pub async fn open_for(
+    broker: &Broker,
+    caller: Caller<'_>,
+    payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+) -> HttpResponse {
+    let outcome = try_open(broker, caller, payload).await;
     reply::answer(broker.metrics(), Envelope::Session, outcome)
 }
 
-async fn try_open(broker: &Broker, request: &HttpRequest, payload: Payload) -> Result<(Done, String), Error> {
+async fn try_open(
+    broker: &Broker,
+    caller: Caller<'_>,
+    payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+) -> Result<(Done, String), Error> {
     // Whose company a JWT is of is not known before it has proved itself.
-    let (company, asker) = match bearer(request.headers()) {
+    let (company, asker) = match bearer(caller.headers) {
         Some(jwt) => {
-            let asker = broker.sign_in_with(jwt, &extract::visitor(request));
+            let asker = broker.sign_in_with(jwt, &extract::visitor(caller));
             ("", asker.map(|(access, longest)| (access, Some(longest))))
         }
         None => {
-            let company = request.headers().get("x-auth-company");
-            let asker = extract::asker(broker, request, None);
+            let asker = extract::asker(broker, caller, None);
+            let company = caller.headers.get(extract::COMPANY);
             let company = company.and_then(|name| name.to_str().ok());
             (company.unwrap_or_default(), asker.map(|access| (access, None)))
         }
     };
-    let address = extract::visitor(request).address;
-    let (access, longest) = asker.map_err(|refusal| broker.count_failure(address, company, refusal))?;
-    let opening = Opening::parse(&extract::body(broker, request, payload).await?)?;
+    let (access, longest) = asker.map_err(|refusal| {
+        let address = extract::visitor(caller).address;
+        broker.count_failure(address, company, refusal)
+    })?;
+    let opening = Opening::parse(&extract::body(broker, caller, payload).await?)?;
     let access = broker.narrow(access, opening.paths.as_ref())?;
     let positions: Vec<_> = opening
         .positions()
@@ -75,7 +93,7 @@ async fn try_open(broker: &Broker, request: &HttpRequest, payload: Payload) -> R
 
 /// The JWT of a request that has no token of ours.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    if headers.contains_key("x-auth-token") {
+    if headers.contains_key(extract::TOKEN) {
         return None;
     }
     let (scheme, jwt) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;

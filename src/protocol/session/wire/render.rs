@@ -8,7 +8,6 @@ use crate::domain::position::Gap;
 use crate::protocol::reply::{PROCESSED, quoted};
 use crate::protocol::{events, frame};
 use bytes::Bytes;
-use std::fmt::Write;
 
 /// The acknowledgement of what was done; `body` is JSON.
 pub fn acknowledge(msg_id: &str, body: &str) -> Bytes {
@@ -43,12 +42,11 @@ pub fn refuse(msg_id: &str, refusal: &Refusal) -> Bytes {
 /// An event as its subscribers see it.
 pub fn event(event: &Event) -> Bytes {
     let mut text = String::with_capacity(event.draft.elems.as_str().len() + 384);
-    // Writing to a string cannot fail.
-    let _ = write!(
-        text,
-        r#"{{"type":"message","resource":"{}","offset":{},"value":"#,
-        event.stream, event.offset
-    );
+    text.push_str(r#"{"type":"message","resource":""#);
+    event.stream.push_to(&mut text);
+    text.push_str(r#"","offset":"#);
+    events::put_number(&mut text, event.offset.0);
+    text.push_str(r#","value":"#);
     events::put_whole(&mut text, event);
     text.push('}');
     frame::text(&text)
