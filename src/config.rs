@@ -8,7 +8,9 @@ use crate::domain::origin::Origins;
 use crate::domain::person::PublicUrl;
 use crate::domain::visitor::Proxies;
 use clap::{ArgAction, Args, ValueEnum};
+use std::convert::Infallible;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
@@ -18,7 +20,13 @@ pub struct Config {
     /// Where to listen: address and port.
     #[arg(long, env = "STREAMGATE_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
-    /// Where people reach the server, such as https://stream.example.com; http:// and where it listens if empty.
+    /// The TLS certificate, a PEM file with its chain; with it the server speaks HTTPS and nothing else.
+    #[arg(long, env = "STREAMGATE_TLS_CERTIFICATE", default_value = "", value_parser = maybe_file, hide_default_value = true)]
+    pub tls_certificate: MaybeFile,
+    /// The TLS certificate's private key, a PEM file.
+    #[arg(long, env = "STREAMGATE_TLS_KEY", default_value = "", value_parser = maybe_file, hide_default_value = true)]
+    pub tls_key: MaybeFile,
+    /// Where people reach the server, such as https://stream.example.com; where it listens if empty.
     #[arg(long, env = "STREAMGATE_PUBLIC_URL", default_value = "", value_parser = public_url, hide_default_value = true)]
     pub public_url: MaybeUrl,
     /// The database: sqlite: and a file's path.
@@ -71,6 +79,9 @@ pub struct Config {
 /// Where people reach the server, if that is said.
 pub type MaybeUrl = Option<PublicUrl>;
 
+/// A file, if one is named.
+pub type MaybeFile = Option<PathBuf>;
+
 /// How the log's lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -83,7 +94,13 @@ pub enum LogFormat {
 impl Config {
     /// Where people reach a server that listens at `address`.
     pub fn public_url(&self, address: SocketAddr) -> PublicUrl {
-        self.public_url.clone().unwrap_or_else(|| PublicUrl::of(address))
+        let scheme = match self.tls_certificate {
+            Some(_) => "https",
+            None => "http",
+        };
+        self.public_url
+            .clone()
+            .unwrap_or_else(|| PublicUrl::of(scheme, address))
     }
 
     /// What makes no sense together, all of it.
@@ -111,6 +128,14 @@ impl Config {
             "STREAMGATE_SESSION_TTL must not be longer than STREAMGATE_SESSION_TTL_MAX",
         );
         check(
+            self.tls_certificate.is_some() == self.tls_key.is_some(),
+            "STREAMGATE_TLS_CERTIFICATE and STREAMGATE_TLS_KEY belong together: set both or neither",
+        );
+        check(
+            self.tls_certificate.is_none() || self.public_url.as_ref().is_none_or(PublicUrl::is_secure),
+            "STREAMGATE_PUBLIC_URL must be https://… when the server speaks TLS",
+        );
+        check(
             self.limits.max_outbox_bytes > self.limits.max_frame_bytes / 2,
             "STREAMGATE_MAX_OUTBOX_BYTES must be more than half of STREAMGATE_MAX_FRAME_BYTES, or one reply fills it",
         );
@@ -129,6 +154,10 @@ fn public_url(text: &str) -> Result<MaybeUrl, String> {
         "" => Ok(None),
         text => PublicUrl::parse(text).map(Some),
     }
+}
+
+fn maybe_file(text: &str) -> Result<MaybeFile, Infallible> {
+    Ok((!text.is_empty()).then(|| PathBuf::from(text)))
 }
 
 fn database_url(text: &str) -> Result<String, String> {

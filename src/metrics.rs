@@ -90,6 +90,12 @@ metrics! {
     attempts_failed: Counter,
     /// Addresses and tokens remembered now for what they did lately
     rates_remembered: Gauge,
+    /// TLS handshakes done
+    tls_handshakes: Counter,
+    /// TLS handshakes that came to nothing
+    tls_handshakes_failed: Counter,
+    /// When the TLS certificate expires, in seconds since 1970; 0 without TLS
+    tls_certificate_expires_seconds: Gauge,
     /// HTTP requests by the class of their status
     http_requests: Family<StatusLabel, Counter>,
     /// Refusals by their code

@@ -3,46 +3,51 @@
 //! Puts the floors together and knows all of them. Invariant: nothing that was spawned here
 //! outlives [`Server::run_until`].
 
+mod certificate;
+mod claims;
 mod first_start;
+mod place;
 
 pub use first_start::Demo;
+pub use place::Place;
 
 use crate::broker::Broker;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
-use crate::database::{self, Database, now_ms};
+use crate::database::{Database, now_ms};
 use crate::domain::error::{Error, Fault};
 use crate::domain::origin::Origins;
 use crate::hub::Hub;
 use crate::hub::worker::{Manners, Worker};
 use crate::log::{self, Log};
 use crate::metrics::Metrics;
-use crate::protocol::front::Front;
+use crate::protocol::lane::Lane;
+use crate::protocol::socket::Socket;
+use crate::protocol::tls::porch::Porch;
 use crate::protocol::traffic::{Told, Visit};
 use crate::protocol::upgrade::Doorkeeper;
 use crate::protocol::{self, pump};
+use crate::server::certificate::Certificate;
 use crate::sessions::{Sessions, Terms};
 use actix_cors::Cors;
-use actix_http::{HttpService, KeepAlive, Request, Response};
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, KeepAlive, Protocol};
 use actix_server::ServerHandle;
-use actix_service::{Service, apply_fn_factory, fn_service, map_config};
+use actix_service::{ServiceFactoryExt, fn_service, map_config};
 use actix_web::App;
-use actix_web::body::{EitherBody, MessageBody};
+use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
 use actix_web::http::header;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::Data;
 use std::convert::Infallible;
-use std::fs::{File, TryLockError};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 4_096;
 /// How long an HTTP connection may idle between requests, as long as back ends are used to; with
 /// much less, their next request would often meet the end of its connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -66,6 +71,7 @@ const GOODBYE_LOOK: Duration = Duration::from_millis(10);
 /// A running server.
 pub struct Server {
     address: SocketAddr,
+    place: Place,
     broker: Arc<Broker>,
     demo: Option<Demo>,
     http: actix_server::Server,
@@ -77,10 +83,11 @@ pub struct Server {
 impl Server {
     /// Opens the database, listens, and serves.
     pub async fn start(config: &Config) -> Result<Self, Error> {
-        let listener = listen(config.listen)?;
+        let listener = claims::listen(config.listen)?;
         let address = listener.local_addr().map_err(Fault::from)?;
-        let lock = lock(&config.database_url)?;
+        let lock = claims::lock(&config.database_url)?;
         let metrics = Arc::new(Metrics::default());
+        let certificate = Certificate::open(config, &metrics)?;
         let (database, writer) = match config.check_database {
             true => Database::open_checked(&config.database_url).await?,
             false => Database::open(&config.database_url).await?,
@@ -109,10 +116,19 @@ impl Server {
         let broker = Arc::new(Broker::new(catalogue, sessions, log, hub, limits, metrics));
         broker.follow_changes().await?;
         broker.note_space(database.space()?);
+        let place = Place::of(config, address, certificate.as_deref());
+        let terms = certificate
+            .as_ref()
+            .map(|certificate| certificate.terms())
+            .transpose()?;
+        let http = serve_http(listener, &broker, config, terms)?;
+        let mut chores = start_chores(&broker, &database);
+        chores.extend(certificate.map(Certificate::follow).transpose()?);
         Ok(Self {
             address,
-            http: serve_http(listener, &broker, config)?,
-            chores: start_chores(&broker, &database),
+            place,
+            http,
+            chores,
             broker,
             demo,
             writing,
@@ -123,6 +139,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it is reached.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// What the first start made.
@@ -177,48 +198,13 @@ async fn say_goodbye(broker: &Broker, handle: &ServerHandle, deadline: Instant) 
     tracing::info!(cut_off = broker.connection_count(), "stopped");
 }
 
-fn listen(address: SocketAddr) -> Result<TcpListener, Fault> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let open = || -> std::io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(socket.into())
-    };
-    open().map_err(|error| {
-        let text = format!("cannot listen on {address}: {error}; set STREAMGATE_LISTEN to another address");
-        Fault::Io(std::io::Error::new(error.kind(), text))
-    })
-}
-
-/// One server a database file: the order of events is given by one writer.
-fn lock(database_url: &str) -> Result<File, Fault> {
-    let mut path = database::file(database_url)?.into_os_string();
-    path.push(".lock");
-    let path = PathBuf::from(path);
-    // What is in it stays: it tells how far the log has come.
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let text = format!(
-                "another server uses this database ({} is locked); stop it, or set STREAMGATE_DATABASE_URL",
-                path.display()
-            );
-            Err(Fault::Io(std::io::Error::other(text)))
-        }
-        Err(TryLockError::Error(error)) => Err(error.into()),
-    }
-}
-
 /// HTTP is a plain `App`; a socket's upgrade leaves it for the doorkeeper, both on each worker.
-fn serve_http(listener: TcpListener, broker: &Arc<Broker>, config: &Config) -> Result<actix_server::Server, Fault> {
+fn serve_http(
+    listener: TcpListener,
+    broker: &Arc<Broker>,
+    config: &Config,
+    tls: Option<Arc<rustls::ServerConfig>>,
+) -> Result<actix_server::Server, Fault> {
     let origins = Arc::new(config.allowed_origins.clone());
     let manners = Manners {
         outbox_limit: config.limits.max_outbox_bytes,
@@ -260,47 +246,44 @@ fn serve_http(listener: TcpListener, broker: &Arc<Broker>, config: &Config) -> R
             .wrap(cors(Arc::clone(&origins)))
             .wrap(from_fn(log_request))
             .configure(protocol::routes);
-        let app = map_config(app, |()| AppConfig::default());
-        let front = Rc::new(Front {
+        let stopping = stopping.clone();
+        let lane = Rc::new(Lane {
             broker: Arc::clone(&broker),
             proxies: Arc::clone(&proxies),
             url: Arc::clone(&url),
+            stopping: stopping.clone(),
+            keep_alive: KEEP_ALIVE,
         });
-        let service = apply_fn_factory(app, move |request, app| shorten(&front, request, app));
-        let stopping = stopping.clone();
-        HttpService::build()
-            .tcp_nodelay(true)
+        let porch = tls.clone().map(|tls| Rc::new(Porch::new(tls, Arc::clone(&broker))));
+        let http = HttpService::build()
             .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
                 async move { stopping.notified().await }
             })
             .upgrade(upgrade)
-            .finish(service)
-            .tcp()
+            .finish(map_config(app, |()| AppConfig::default()));
+        fn_service(move |stream| enter(stream, porch.clone(), Rc::clone(&lane))).and_then(http)
     };
     Ok(builder.listen("http", listener, factory)?.run())
 }
 
-/// What is asked most goes past the `App`.
-fn shorten<S, B>(
-    front: &Rc<Front>,
-    request: Request,
-    app: &S,
-) -> impl Future<Output = Result<Response<EitherBody<B>>, S::Error>> + use<S, B>
-where
-    S: Service<Request, Response = ServiceResponse<B>>,
-{
-    let way = match Front::takes(&request) {
-        true => Ok((Rc::clone(front), request)),
-        false => Err(app.call(request)),
+/// What every connection goes through before the `App` has it: TLS, then the lane for what is asked
+/// most. A connection that ends there is no error, but has nothing for the `App` either.
+async fn enter(
+    stream: TcpStream,
+    porch: Option<Rc<Porch>>,
+    lane: Rc<Lane>,
+) -> Result<(Socket, Protocol, Option<SocketAddr>), DispatchError> {
+    // Small answers are not to wait for others; a socket that does not take this works all the same.
+    let _ = stream.set_nodelay(true);
+    let socket = match porch {
+        Some(porch) => porch.enter(stream).await?,
+        None => Socket::Plain(stream),
     };
-    async move {
-        match way {
-            Ok((front, request)) => Ok(front.answer(request).await.map_body(|_, body| EitherBody::right(body))),
-            Err(answer) => Ok(Response::from(answer.await?).map_body(|_, body| EitherBody::left(body))),
-        }
-    }
+    let peer = socket.peer();
+    let socket = lane.serve(socket, peer).await?;
+    Ok((socket, Protocol::Http1, peer))
 }
 
 /// Without its pump a worker would accept connections and be deaf, so a bug there ends the process.

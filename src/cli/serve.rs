@@ -24,15 +24,16 @@ pub async fn run(config: &Config, as_json: bool) -> Result<(), Error> {
         })
         .to_string(),
         (None, true) => json!({"address": address}).to_string(),
-        (Some(demo), false) => welcome::screen(address, demo),
-        (None, false) => welcome::line(address),
+        (Some(demo), false) => welcome::screen(server.place(), demo),
+        (None, false) => welcome::line(server.place()),
     };
+    let scheme = server.place().url.scheme();
     // If nobody can see the screen, the server still serves.
     let _ = writeln!(std::io::stdout(), "{screen}");
     tracing::info!(
         database = config.database_url,
         open_files = files,
-        "listening on http://{address}"
+        "listening on {scheme}://{address}"
     );
     let stop = async {
         tokio::select! {

@@ -1,11 +1,11 @@
 //! What a newcomer sees at the first start: credentials, once, and lines that work when pasted.
 
-use crate::server::Demo;
-use std::net::SocketAddr;
+use crate::server::{Demo, Place};
 
 /// The screen. Lines to be pasted start at the margin and hold nothing to be filled in.
-pub fn screen(address: SocketAddr, demo: &Demo) -> String {
-    let host = reachable(address);
+pub fn screen(place: &Place, demo: &Demo) -> String {
+    let Place { url, certificate } = place;
+    let socket = url.socket();
     let Demo {
         company,
         user,
@@ -14,12 +14,29 @@ pub fn screen(address: SocketAddr, demo: &Demo) -> String {
         path,
     } = demo;
     let key = format!("-H 'X-Auth-User: {user}' -H 'X-Auth-Token: {token}'");
-    let open = format!("curl -sS -X POST http://{host}/session -H 'X-Auth-Company: {company}' {key}");
+    let trust = |flag: &str| {
+        let shown = certificate.as_ref().map(|path| quoted(&path.to_string_lossy()));
+        shown.map_or_else(String::new, |path| format!(" {flag} {path}"))
+    };
+    let (curl, wscat) = (
+        format!("curl -sS{}", trust("--cacert")),
+        format!("wscat{}", trust("--ca")),
+    );
+    let open = format!("{curl} -X POST {url}/session -H 'X-Auth-Company: {company}' {key}");
     let program = std::env::current_exe();
     let program = program.map_or_else(|_| "streamgate".to_owned(), |path| quoted(&path.to_string_lossy()));
+    let tail = format!(
+        r#"  5. No wscat at hand? This follows the stream as well:
+
+STREAMGATE_URL={url} STREAMGATE_COMPANY={company} STREAMGATE_USER={user} STREAMGATE_TOKEN={token} {program} tail {path}
+
+"#
+    );
+    // The command line's own client does not speak TLS.
+    let tail = if url.is_secure() { "" } else { &tail };
     format!(
         r#"
-  Streamgate listens on http://{host}
+  Streamgate listens on {url}
 
   This is the first start. It made a company, a user with a master token, and a stream;
   the token is shown this once.
@@ -39,7 +56,7 @@ pub fn screen(address: SocketAddr, demo: &Demo) -> String {
 
   2. Connect to a session of your own (npm install -g wscat):
 
-wscat -c "ws://{host}/session/$({open} | cut -d'"' -f14)/ws"
+{wscat} -c "{socket}/session/$({open} | cut -d'"' -f14)/ws"
 
   3. Paste into wscat, to subscribe:
 
@@ -47,13 +64,9 @@ wscat -c "ws://{host}/session/$({open} | cut -d'"' -f14)/ws"
 
   4. In a second terminal publish an event, and see it arrive in the first:
 
-curl -sS -X POST http://{host}/v5.0/{company}/event {key} -d '{{"path":"{path}","elems":{{"hello":"world"}}}}' -w '\n'
+{curl} -X POST {url}/v5.0/{company}/event {key} -d '{{"path":"{path}","elems":{{"hello":"world"}}}}' -w '\n'
 
-  5. No wscat at hand? This follows the stream as well:
-
-STREAMGATE_URL=http://{host} STREAMGATE_COMPANY={company} STREAMGATE_USER={user} STREAMGATE_TOKEN={token} {program} tail {path}
-
-  The token is lost? {program} user rotate {company} {user}
+{tail}  The token is lost? {program} user rotate {company} {user}
 "#
     )
 }
@@ -68,14 +81,6 @@ fn quoted(path: &str) -> String {
 }
 
 /// What later starts say.
-pub fn line(address: SocketAddr) -> String {
-    format!("Streamgate listens on http://{}", reachable(address))
-}
-
-/// The address as somebody on this machine reaches it.
-fn reachable(address: SocketAddr) -> String {
-    if address.ip().is_unspecified() {
-        return format!("127.0.0.1:{}", address.port());
-    }
-    address.to_string()
+pub fn line(place: &Place) -> String {
+    format!("Streamgate listens on {}", place.url)
 }

@@ -84,6 +84,7 @@ catalogue! {
     FrameMalformed = "frame.malformed", 400, None, false, "Send one JSON object a text frame.";
     RequestUnknown = "request.unknown", 400, None, false, "Use type subscribe, unsubscribe, create or heartbeat.";
     RequestUnsupported = "request.unsupported", 501, None, false, "Leave out the field that the text names.";
+    TlsWanted = "tls.wanted", 400, None, false, "Use https:// or wss:// with this address.";
     UpgradeMalformed = "upgrade.malformed", 400, None, false, "Open the address with a WebSocket client (RFC 6455, version 13).";
     FrameProtocol = "frame.protocol", 400, Some(1002), false, "Use a WebSocket client that keeps to RFC 6455.";
     FrameBinary = "frame.binary", 400, Some(1003), false, "Send text frames.";

@@ -72,17 +72,30 @@ impl PublicUrl {
         Err("an address is wanted such as https://stream.example.com".to_owned())
     }
 
-    /// Of a server that listens at `address`, as somebody on the same machine reaches it.
-    pub fn of(address: SocketAddr) -> Self {
+    /// Of a server that listens at `address`, as somebody on the same machine reaches it by `http` or `https`.
+    pub fn of(scheme: &str, address: SocketAddr) -> Self {
         match address.ip().is_unspecified() {
-            true => Self(format!("http://127.0.0.1:{}", address.port())),
-            false => Self(format!("http://{address}")),
+            true => Self(format!("{scheme}://127.0.0.1:{}", address.port())),
+            false => Self(format!("{scheme}://{address}")),
         }
     }
 
     /// Whether people come by HTTPS.
     pub fn is_secure(&self) -> bool {
         self.0.starts_with("https://")
+    }
+
+    /// `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        match self.is_secure() {
+            true => "https",
+            false => "http",
+        }
+    }
+
+    /// Where sockets are opened, without a slash at the end.
+    pub fn socket(&self) -> String {
+        format!("ws{}", self.0.trim_start_matches("http"))
     }
 
     /// Whether a page of `origin` is served at this address.
@@ -134,7 +147,11 @@ mod tests {
         ] {
             assert!(PublicUrl::parse(bad).is_err(), "{bad}");
         }
-        let anywhere = PublicUrl::of("0.0.0.0:8080".parse().expect("an address"));
+        let anywhere = PublicUrl::of("http", "0.0.0.0:8080".parse().expect("an address"));
         assert_eq!(anywhere.to_string(), "http://127.0.0.1:8080");
+        assert_eq!(
+            (anywhere.socket(), url.socket()),
+            ("ws://127.0.0.1:8080".to_owned(), "wss://stream.example.com".to_owned())
+        );
     }
 }

@@ -268,10 +268,9 @@ impl Conversation {
 
     async fn part(&self) {
         pump::flush(&self.desk, self.key);
-        while !self.line.is_broken() && !self.is_written() {
-            self.line.ready(false).await;
-            pump::flush_again(&self.desk, self.key);
-        }
+        self.until_written().await;
+        self.line.close();
+        self.until_written().await;
         self.line.shut_down();
         let (mut buffer, mut discarded) = (BytesMut::with_capacity(READ_BYTES), 0);
         while !self.line.is_broken() && discarded < DISCARD_BYTES {
@@ -286,11 +285,17 @@ impl Conversation {
         }
     }
 
+    async fn until_written(&self) {
+        while !self.line.is_broken() && !self.is_written() {
+            self.line.ready(false).await;
+            pump::flush_again(&self.desk, self.key);
+        }
+    }
+
     fn is_written(&self) -> bool {
         let mut shard = self.desk.shard.borrow_mut();
-        shard
-            .get_mut(self.key)
-            .is_none_or(|connection| connection.outbox.is_empty())
+        let connection = shard.get_mut(self.key);
+        connection.is_none_or(|connection| connection.outbox.is_empty()) && self.line.is_drained()
     }
 
     fn log_end(&self) {

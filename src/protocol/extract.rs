@@ -11,10 +11,10 @@ use crate::domain::person::PublicUrl;
 use crate::domain::token::Access;
 use crate::domain::visitor::{Proxies, Visitor};
 use actix_web::HttpRequest;
-use actix_web::error::PayloadError;
 use actix_web::http::header::{self, CONTENT_ENCODING, HOST, HeaderMap, HeaderName, ORIGIN};
-use actix_web::web::{Bytes, BytesMut, Data};
-use futures_util::{Stream, StreamExt};
+use actix_web::web::{Bytes, BytesMut, Data, Payload};
+use futures_util::StreamExt;
+use httparse::Header;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -32,11 +32,61 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
+/// The headers of a request, as they were parsed.
+#[derive(Clone, Copy)]
+pub enum Headers<'a> {
+    /// By actix-http.
+    Map(&'a HeaderMap),
+    /// In the order in which they came.
+    List(&'a [Header<'a>]),
+}
+
+/// The value of a header.
+#[derive(Clone, Copy)]
+pub struct Value<'a>(&'a [u8]);
+
+impl<'a> Headers<'a> {
+    /// The first value of this name.
+    pub fn get(self, name: &HeaderName) -> Option<Value<'a>> {
+        match self {
+            Headers::Map(map) => map.get(name).map(|value| Value(value.as_bytes())),
+            Headers::List(list) => {
+                let mut named = list.iter().filter(|field| field.name.eq_ignore_ascii_case(name.as_str()));
+                named.next().map(|field| Value(field.value))
+            }
+        }
+    }
+
+    /// Whether there is one of this name.
+    pub fn has(self, name: &HeaderName) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// All values of this name, in order.
+    fn all(self, name: &HeaderName) -> Vec<Value<'a>> {
+        match self {
+            Headers::Map(map) => map.get_all(name).map(|value| Value(value.as_bytes())).collect(),
+            Headers::List(list) => {
+                let named = list.iter().filter(|field| field.name.eq_ignore_ascii_case(name.as_str()));
+                named.map(|field| Value(field.value)).collect()
+            }
+        }
+    }
+}
+
+impl<'a> Value<'a> {
+    /// As text, if all of it is visible ASCII, blanks and tabs.
+    pub fn text(self) -> Option<&'a str> {
+        let is_text = self.0.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
+        std::str::from_utf8(self.0).ok().filter(|_| is_text)
+    }
+}
+
 /// What a request says of who sent it, whichever way it came in.
 #[derive(Clone, Copy)]
 pub struct Caller<'a> {
     /// Its headers.
-    pub headers: &'a HeaderMap,
+    pub headers: Headers<'a>,
     /// The peer, if the connection has one.
     pub peer: Option<IpAddr>,
     /// Whose word is taken for where a request comes from.
@@ -48,7 +98,7 @@ pub struct Caller<'a> {
 impl<'a> From<&'a HttpRequest> for Caller<'a> {
     fn from(request: &'a HttpRequest) -> Self {
         Self {
-            headers: request.headers(),
+            headers: Headers::Map(request.headers()),
             peer: request.peer_addr().map(|peer| peer.ip()),
             proxies: request.app_data::<Data<Proxies>>().map(|proxies| &***proxies),
             url: request.app_data::<Data<PublicUrl>>().map(|url| &***url),
@@ -66,9 +116,7 @@ pub fn asker<'a>(
     let caller = caller.into();
     let headers = caller.headers;
     let visitor = visitor(caller);
-    let token = headers.get(TOKEN);
-    if token.is_none()
-        && [COMPANY, USER].iter().all(|name| !headers.contains_key(name))
+    if [&TOKEN, &COMPANY, &USER].iter().all(|name| !headers.has(name))
         && let Some(secret) = login(caller)?
     {
         return broker.sign_in_again(secret, company, &visitor);
@@ -89,7 +137,7 @@ pub fn visitor<'a>(caller: impl Into<Caller<'a>>) -> Visitor<'a> {
         headers, peer, proxies, ..
     } = caller.into();
     let hops = || {
-        let texts = headers.get_all(FORWARDED_FOR).filter_map(|value| value.to_str().ok());
+        let texts = headers.all(&FORWARDED_FOR).into_iter().filter_map(Value::text);
         texts.flat_map(|text| text.split(',')).collect::<Vec<_>>()
     };
     Visitor {
@@ -97,7 +145,7 @@ pub fn visitor<'a>(caller: impl Into<Caller<'a>>) -> Visitor<'a> {
             Some(proxies) => proxies.origin(peer, hops().into_iter()),
             None => peer,
         },
-        origin: headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or_default()),
+        origin: headers.get(&ORIGIN).map(|origin| origin.text().unwrap_or_default()),
     }
 }
 
@@ -105,7 +153,7 @@ pub fn visitor<'a>(caller: impl Into<Caller<'a>>) -> Visitor<'a> {
 /// `origin.denied` if another's did.
 pub fn login<'a>(caller: impl Into<Caller<'a>>) -> Result<Option<&'a str>, Refusal> {
     let caller = caller.into();
-    let is_page = caller.headers.get(PAGE).is_some_and(|value| value == "1");
+    let is_page = caller.headers.get(&PAGE).is_some_and(|value| value.0 == b"1");
     let Some(secret) = cookie(caller.headers).filter(|_| is_page) else {
         return Ok(None);
     };
@@ -119,7 +167,7 @@ pub fn require_own_page<'a>(caller: impl Into<Caller<'a>>) -> Result<(), Refusal
     let Some(origin) = visitor(caller).origin else {
         return Ok(());
     };
-    let host = caller.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = caller.headers.get(&HOST).and_then(Value::text);
     if Origins::default().allow(origin, host) || caller.url.is_some_and(|url| url.is_of(origin)) {
         return Ok(());
     }
@@ -127,8 +175,8 @@ pub fn require_own_page<'a>(caller: impl Into<Caller<'a>>) -> Result<(), Refusal
     Err(Refusal::new(Code::OriginDenied, text))
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let texts = headers.get_all(header::COOKIE).filter_map(|value| value.to_str().ok());
+fn cookie(headers: Headers<'_>) -> Option<&str> {
+    let texts = headers.all(&header::COOKIE).into_iter().filter_map(Value::text);
     let mut pairs = texts.flat_map(|text| text.split(';')).map(str::trim);
     pairs.find_map(|pair| pair.strip_prefix(LOGIN)?.strip_prefix('='))
 }
@@ -139,10 +187,10 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 pub async fn body<'a>(
     broker: &Broker,
     caller: impl Into<Caller<'a>>,
-    payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    payload: Payload,
 ) -> Result<Bytes, Refusal> {
-    let coding = caller.into().headers.get(CONTENT_ENCODING);
-    if coding.is_some_and(|coding| coding != "identity") {
+    let coding = caller.into().headers.get(&CONTENT_ENCODING);
+    if coding.is_some_and(|coding| coding.0 != b"identity") {
         let text = "this version does not know compressed bodies yet";
         return Err(Refusal::new(Code::BodyEncoding, text));
     }
@@ -155,7 +203,7 @@ pub async fn body<'a>(
 
 /// Most bodies come in one piece, which is not copied.
 async fn collect(
-    mut payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    mut payload: Payload,
     most: usize,
 ) -> Result<Bytes, Refusal> {
     let (mut first, mut more) = (Bytes::new(), BytesMut::new());
@@ -175,11 +223,11 @@ async fn collect(
     Ok(if more.is_empty() { first } else { more.freeze() })
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
+fn text<'a>(headers: Headers<'a>, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
     let Some(value) = headers.get(name) else {
         return Ok(None);
     };
-    let text = value.to_str().map(str::trim);
-    let refused = |_| Refusal::new(Code::AuthRefused, "company, user and token do not go together");
-    Ok(Some(text.map_err(refused)?).filter(|text| !text.is_empty()))
+    let refused = || Refusal::new(Code::AuthRefused, "company, user and token do not go together");
+    let text = value.text().ok_or_else(refused)?;
+    Ok(Some(text.trim()).filter(|text| !text.is_empty()))
 }

@@ -1,25 +1,23 @@
 //! One socket, written from the worker's fan-out loop and read by the connection's own task.
 //!
-//! The only file that touches a socket. Both sides are on one thread. Invariant: after a write
-//! that would block nothing is written until the socket says it can be.
+//! Both sides are on one thread. Invariant: after a write that would block nothing is written until
+//! the socket says it can be.
 
 use crate::domain::error::Code;
 use crate::engine::outbox::Outbox;
+use crate::protocol::socket::Socket;
 use bytes::BytesMut;
-use socket2::SockRef;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
 use std::task::{Context, Poll, Waker};
-use tokio::net::TcpStream;
 
 /// Chunks joined into one write.
 const SLICES: usize = 32;
 
 /// A connected socket and what is known of it.
 pub struct Line {
-    socket: TcpStream,
+    socket: Socket,
     blocked: Cell<bool>,
     broken: Cell<bool>,
     sent_bytes: Cell<u64>,
@@ -65,10 +63,10 @@ pub enum Ready {
 
 impl Line {
     /// Around a connected socket.
-    pub fn new(socket: TcpStream) -> Self {
+    pub fn new(socket: Socket) -> Self {
         Self {
+            blocked: Cell::new(socket.owes()),
             socket,
-            blocked: Cell::new(false),
             broken: Cell::new(false),
             sent_bytes: Cell::new(0),
             ending: Cell::new(None),
@@ -84,18 +82,15 @@ impl Line {
             return 0;
         }
         let mut slices = [IoSlice::new(&[]); SLICES];
-        let written = match outbox.slices(&mut slices) {
-            1 => self.socket.try_write(&slices[0]),
-            filled => self.socket.try_write_vectored(&slices[..filled]),
-        };
-        match written {
+        let filled = outbox.slices(&mut slices);
+        match self.socket.try_write(&slices[..filled]) {
             Ok(count) => {
                 self.sent_bytes.set(self.sent_bytes.get() + count as u64);
+                self.note_debt();
                 count
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.blocked.set(true);
-                self.wake();
+                self.block();
                 0
             }
             Err(_) => {
@@ -107,7 +102,10 @@ impl Line {
 
     /// Appends what has come to `buffer`: how many bytes, 0 at the end, or that there is nothing.
     pub fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-        self.socket.try_read_buf(buffer)
+        let read = self.socket.try_read(buffer);
+        // Behind TLS, reading may have made an answer of its own.
+        self.note_debt();
+        read
     }
 
     /// Nothing can be written or read any more.
@@ -160,10 +158,31 @@ impl Line {
         .await
     }
 
+    /// Whether the kernel has everything that [`Line::write`] took.
+    pub fn is_drained(&self) -> bool {
+        !self.socket.owes()
+    }
+
+    /// Has the peer know that this was all, where TLS has words for it; wait for [`Line::is_drained`].
+    pub fn close(&self) {
+        self.socket.close();
+        self.note_debt();
+    }
+
     /// Says that nothing more will be written.
     pub fn shut_down(&self) {
-        // The peer may be gone already, which is as good.
-        let _ = SockRef::from(&self.socket).shutdown(Shutdown::Write);
+        self.socket.shut_down();
+    }
+
+    fn note_debt(&self) {
+        if self.socket.owes() {
+            self.block();
+        }
+    }
+
+    fn block(&self) {
+        self.blocked.set(true);
+        self.wake();
     }
 
     fn listen(&self, context: &Context<'_>) {
@@ -177,9 +196,19 @@ impl Line {
         if self.broken.get() {
             return Some(Ready::Woken);
         }
-        if self.blocked.get() && self.socket.poll_write_ready(context).is_ready() {
-            self.blocked.set(false);
-            return Some(Ready::Write);
+        while self.blocked.get() && self.socket.poll_write_ready(context).is_ready() {
+            match self.socket.drain() {
+                // The socket takes some of it and no more: it is asked again when it does.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => {
+                    self.break_off(Ending::Lost);
+                    return Some(Ready::Woken);
+                }
+                Ok(()) => {
+                    self.blocked.set(false);
+                    return Some(Ready::Write);
+                }
+            }
         }
         if reading && self.socket.poll_read_ready(context).is_ready() {
             return Some(Ready::Read);

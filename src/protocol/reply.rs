@@ -107,32 +107,68 @@ pub fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned())
 }
 
+/// An answer, before it is HTTP.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its body, which is JSON.
+    pub text: String,
+    /// After how many seconds to try again, where that can help.
+    pub retry_after: Option<u32>,
+    /// How many there are in all, where the body is a part of them.
+    pub total: Option<usize>,
+}
+
 /// The answer to a request: what was done, or why not.
-pub fn answer(metrics: &Metrics, envelope: Envelope, outcome: Result<impl Into<Success>, Error>) -> HttpResponse {
+pub fn settle(metrics: &Metrics, envelope: Envelope, outcome: Result<impl Into<Success>, Error>) -> Answer {
     match outcome.map(Into::into) {
-        Ok(success) => {
-            let status = match success.done {
+        Ok(success) => Answer {
+            status: match success.done {
                 Done::Processed => StatusCode::OK,
                 Done::Created => StatusCode::CREATED,
-            };
-            let mut response = json(status, envelope.success(&success));
-            if let Some(total) = success.total {
-                response.headers_mut().insert(TOTAL, HeaderValue::from(total));
-            }
-            response
-        }
-        Err(error) => refuse(metrics, envelope, &explain(metrics, error)),
+            },
+            text: envelope.success(&success),
+            retry_after: None,
+            total: success.total,
+        },
+        Err(error) => settle_refusal(metrics, envelope, &explain(metrics, error)),
     }
 }
 
-/// The answer that refuses.
-pub fn refuse(metrics: &Metrics, envelope: Envelope, refusal: &Refusal) -> HttpResponse {
+fn settle_refusal(metrics: &Metrics, envelope: Envelope, refusal: &Refusal) -> Answer {
     metrics.count_refusal(refusal.code);
-    let mut response = json(status(refusal.code), envelope.failure(refusal));
-    if let Some(later) = retry_after(refusal) {
-        response.headers_mut().insert(RETRY_AFTER, later);
+    Answer {
+        status: status(refusal.code),
+        text: envelope.failure(refusal),
+        retry_after: retry_after(refusal),
+        total: None,
     }
-    response
+}
+
+/// The answer to a request of the `App`.
+pub fn answer(metrics: &Metrics, envelope: Envelope, outcome: Result<impl Into<Success>, Error>) -> HttpResponse {
+    settle(metrics, envelope, outcome).into()
+}
+
+/// The answer that refuses a request of the `App`.
+pub fn refuse(metrics: &Metrics, envelope: Envelope, refusal: &Refusal) -> HttpResponse {
+    settle_refusal(metrics, envelope, refusal).into()
+}
+
+impl From<Answer> for HttpResponse {
+    fn from(answer: Answer) -> Self {
+        let mut response = HttpResponse::with_body(answer.status, BoxBody::new(answer.text));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(total) = answer.total {
+            headers.insert(TOTAL, HeaderValue::from(total));
+        }
+        if let Some(seconds) = answer.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
 }
 
 /// The HTTP status of a refusal.
@@ -141,9 +177,9 @@ pub fn status(code: Code) -> StatusCode {
 }
 
 /// When to try again, where that can help.
-pub fn retry_after(refusal: &Refusal) -> Option<HeaderValue> {
+pub fn retry_after(refusal: &Refusal) -> Option<u32> {
     let may_help = refusal.code.entry().retry;
-    may_help.then(|| HeaderValue::from(refusal.wait_s.unwrap_or(1)))
+    may_help.then(|| refusal.wait_s.unwrap_or(1))
 }
 
 /// What the client may know of an error; a fault is logged.
@@ -159,13 +195,6 @@ pub fn explain(metrics: &Metrics, error: Error) -> Refusal {
             Refusal::new(Code::ServerFault, "something went wrong on our side")
         }
     }
-}
-
-fn json(status: StatusCode, text: String) -> HttpResponse {
-    let mut response = HttpResponse::with_body(status, BoxBody::new(text));
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, json);
-    response
 }
 
 #[cfg(test)]

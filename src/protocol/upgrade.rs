@@ -9,10 +9,11 @@ use crate::domain::origin::Origins;
 use crate::domain::session_id::SessionId;
 use crate::domain::visitor::Proxies;
 use crate::protocol::conversation::{Conversation, Opening, Speech};
-use crate::protocol::extract::{self, Caller};
+use crate::protocol::extract::{self, Caller, Headers};
 use crate::protocol::line::Line;
 use crate::protocol::pump::Desk;
 use crate::protocol::reply::{self, Envelope};
+use crate::protocol::socket::Socket;
 use actix_codec::{Encoder, Framed};
 use actix_http::body::BodySize;
 use actix_http::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_VERSION};
@@ -23,7 +24,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// How long a refused client may take to read why.
 const REFUSAL_TIME: Duration = Duration::from_secs(5);
@@ -53,13 +53,18 @@ pub struct Doorkeeper {
     pub door: fn(&str) -> Option<Door<'_>>,
 }
 
-type Upgrade = Framed<TcpStream, h1::Codec>;
+type Upgrade = Framed<Socket, h1::Codec>;
 
 impl Doorkeeper {
     /// Lets a socket in, or answers why not.
     pub async fn admit(self: Rc<Self>, request: Request, framed: Upgrade) {
         let parts = framed.into_parts();
-        let (mut codec, mut socket) = (parts.codec, parts.io);
+        let mut codec = parts.codec;
+        let (mut socket, unread) = parts.io.into_parts();
+        let mut early = parts.read_buf;
+        if !unread.is_empty() {
+            early.unsplit(unread);
+        }
         // Answers to requests before this one that have not been written yet go first.
         let mut answer = parts.write_buf;
         let peer = request.head().peer_addr;
@@ -73,7 +78,7 @@ impl Doorkeeper {
                     line: Line::new(socket),
                     peer,
                     speech,
-                    early: parts.read_buf,
+                    early,
                     answer: answer.freeze(),
                 };
                 Conversation::start(Rc::clone(&self.desk), seat, opening);
@@ -99,7 +104,7 @@ impl Doorkeeper {
         let id = id.ok_or_else(|| Refusal::new(Code::SessionUnknown, "no such session"))?;
         let peer = request.head().peer_addr.map(|peer| peer.ip());
         let visitor = extract::visitor(Caller {
-            headers: request.headers(),
+            headers: Headers::Map(request.headers()),
             peer,
             proxies: Some(&self.proxies),
             url: None,
@@ -123,7 +128,7 @@ impl Doorkeeper {
 }
 
 /// Writes the answer and reads what the client still sends, so that no reset overtakes the answer.
-async fn tell(socket: &mut TcpStream, answer: &[u8]) -> std::io::Result<()> {
+pub(super) async fn tell(socket: &mut Socket, answer: &[u8]) -> std::io::Result<()> {
     socket.write_all(answer).await?;
     socket.shutdown().await?;
     let (mut buffer, mut discarded) = ([0; 1_024], 0);
@@ -143,7 +148,7 @@ fn refuse(codec: &mut h1::Codec, refusal: &Refusal, answer: &mut BytesMut) {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(later) = reply::retry_after(refusal) {
-        headers.insert(RETRY_AFTER, later);
+        headers.insert(RETRY_AFTER, HeaderValue::from(later));
     }
     if refusal.code == Code::UpgradeMalformed {
         // RFC 6455 §4.2.2: who asks for another version is told which there is.

@@ -14,11 +14,9 @@ use crate::protocol::rest::wire::{self, ListQuery, PublishQuery};
 use crate::protocol::rest::{found, keys, people, tokens, watch};
 use crate::protocol::extract::{self, Caller};
 use crate::protocol::{events, json};
-use actix_web::error::PayloadError;
 use actix_web::http::header::HeaderName;
 use actix_web::web::{self, Bytes, Data, Payload, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
-use futures_util::Stream;
 use serde::de::DeserializeOwned;
 
 const IF_OFFSET_MATCH: HeaderName = HeaderName::from_static("if-offset-match");
@@ -77,7 +75,8 @@ async fn publish(broker: Data<Broker>, request: HttpRequest, payload: Payload) -
         stream: address.get("id"),
         query: request.query_string(),
     };
-    publish_letter(&broker, &letter, payload).await
+    let body = async || extract::body(&broker, letter.caller, payload).await;
+    answer(&broker, publish_letter(&broker, &letter, body).await)
 }
 
 /// A request to publish, without its body.
@@ -92,26 +91,18 @@ pub struct Letter<'a> {
     pub query: &'a str,
 }
 
-/// Publishes what is in the body; whichever way the request came in.
-pub async fn publish_letter(
+/// Publishes what is in the body, whichever way the request came in. A stranger's body is not asked for.
+pub async fn publish_letter<B: AsRef<[u8]>>(
     broker: &Broker,
     letter: &Letter<'_>,
-    payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
-) -> HttpResponse {
-    answer(broker, try_publish(broker, letter, payload).await)
-}
-
-async fn try_publish(
-    broker: &Broker,
-    letter: &Letter<'_>,
-    payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    body: impl AsyncFnOnce() -> Result<B, Refusal>,
 ) -> Outcome {
     let access = extract::asker(broker, letter.caller, Some(letter.company))?;
     let target = letter.stream.map(|id| parse_stream(id).map(Target::Id)).transpose()?;
-    let body = extract::body(broker, letter.caller, payload).await?;
+    let body = body().await?;
     broker.check_token(access.token.key)?;
     let how = How::parse(letter)?;
-    let text = json::text(&body)?;
+    let text = json::text(body.as_ref())?;
     let drafts = events::parse(text, target.as_ref(), broker.limits())?;
     let shows_more = how.is_extended();
     let key = how.key.map(|key| (key, events::request(target.as_ref(), text)));
@@ -136,13 +127,16 @@ struct How {
 
 impl How {
     fn parse(letter: &Letter) -> Result<Self, Refusal> {
-        let query: PublishQuery = parse_query(letter.query)?;
+        let query = match letter.query {
+            "" => PublishQuery::default(),
+            text => parse_query(text)?,
+        };
         let headers = letter.caller.headers;
-        let header = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+        let header = |name| headers.get(name).map(|value| value.text().unwrap_or_default());
         Ok(Self {
             ack: query.ack()?,
-            expected: header(IF_OFFSET_MATCH).map(wire::parse_offset).transpose()?,
-            key: header(IDEMPOTENCY_KEY).map(events::parse_key).transpose()?,
+            expected: header(&IF_OFFSET_MATCH).map(wire::parse_offset).transpose()?,
+            key: header(&IDEMPOTENCY_KEY).map(events::parse_key).transpose()?,
         })
     }
 

@@ -10,14 +10,12 @@ use crate::protocol::operations::other;
 use crate::protocol::reply::{self, Done, Envelope};
 use crate::protocol::session::wire::{self, Ask, Create, Opening, Subscribe};
 use crate::protocol::events;
-use crate::protocol::extract::{self, Caller};
-use actix_web::error::PayloadError;
+use crate::protocol::extract::{self, Caller, Headers, Value};
 use actix_web::http::ConnectionType;
-use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use actix_web::http::header::AUTHORIZATION;
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
-use futures_util::Stream;
 use std::rc::Rc;
 
 /// How sockets of this protocol speak.
@@ -42,23 +40,20 @@ pub fn routes(config: &mut ServiceConfig) {
 }
 
 async fn open(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> HttpResponse {
-    open_for(&broker, Caller::from(&request), payload).await
+    let caller = Caller::from(&request);
+    let body = async || extract::body(&broker, caller, payload).await;
+    reply::answer(
+        broker.metrics(),
+        Envelope::Session,
+        open_for(&broker, caller, body).await,
+    )
 }
 
-/// Opens a session for whoever asks; whichever way the request came in.
-pub async fn open_for(
+/// Opens a session for whoever asks, whichever way the request came in. A stranger's body is not asked for.
+pub async fn open_for<B: AsRef<[u8]>>(
     broker: &Broker,
     caller: Caller<'_>,
-    payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
-) -> HttpResponse {
-    let outcome = try_open(broker, caller, payload).await;
-    reply::answer(broker.metrics(), Envelope::Session, outcome)
-}
-
-async fn try_open(
-    broker: &Broker,
-    caller: Caller<'_>,
-    payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    body: impl AsyncFnOnce() -> Result<B, Refusal>,
 ) -> Result<(Done, String), Error> {
     // Whose company a JWT is of is not known before it has proved itself.
     let (company, asker) = match bearer(caller.headers) {
@@ -68,8 +63,7 @@ async fn try_open(
         }
         None => {
             let asker = extract::asker(broker, caller, None);
-            let company = caller.headers.get(extract::COMPANY);
-            let company = company.and_then(|name| name.to_str().ok());
+            let company = caller.headers.get(&extract::COMPANY).and_then(Value::text);
             (company.unwrap_or_default(), asker.map(|access| (access, None)))
         }
     };
@@ -77,7 +71,7 @@ async fn try_open(
         let address = extract::visitor(caller).address;
         broker.count_failure(address, company, refusal)
     })?;
-    let opening = Opening::parse(&extract::body(broker, caller, payload).await?)?;
+    let opening = Opening::parse(body().await?.as_ref())?;
     let access = broker.narrow(access, opening.paths.as_ref())?;
     let positions: Vec<_> = opening
         .positions()
@@ -92,11 +86,11 @@ async fn try_open(
 }
 
 /// The JWT of a request that has no token of ours.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    if headers.contains_key(extract::TOKEN) {
+fn bearer(headers: Headers<'_>) -> Option<&str> {
+    if headers.has(&extract::TOKEN) {
         return None;
     }
-    let (scheme, jwt) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let (scheme, jwt) = headers.get(&AUTHORIZATION)?.text()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| jwt.trim())
 }
 

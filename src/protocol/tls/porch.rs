@@ -1,0 +1,108 @@
+//! Where connections wait on a worker until their TLS handshake is done.
+//!
+//! Who does not get on is sent away: after a time, or when too many wait, the longest there first.
+//! Invariant: who only knocks never keeps out who comes in.
+
+use crate::broker::Broker;
+use crate::domain::error::{Code, Refusal};
+use crate::protocol::reply::Envelope;
+use crate::protocol::socket::Socket;
+use crate::protocol::tls::Tls;
+use crate::protocol::upgrade;
+use rustls::ServerConfig;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, Semaphore};
+
+/// How long a handshake may take.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// The most handshakes that a worker has under way.
+const HANDSHAKES: usize = 2_048;
+/// Handshakes that may compute before a worker's other tasks get their turn.
+const TURNS: usize = 4;
+
+/// One worker's handshakes.
+pub struct Porch {
+    config: Arc<ServerConfig>,
+    broker: Arc<Broker>,
+    turns: Semaphore,
+    /// Who waits, by order of arrival.
+    waiting: RefCell<BTreeMap<u64, Rc<Notify>>>,
+    arrivals: Cell<u64>,
+}
+
+impl Porch {
+    /// An empty one; `config` is shared by all workers.
+    pub fn new(config: Arc<ServerConfig>, broker: Arc<Broker>) -> Self {
+        Self {
+            config,
+            broker,
+            turns: Semaphore::new(TURNS),
+            waiting: RefCell::default(),
+            arrivals: Cell::default(),
+        }
+    }
+
+    /// Shakes hands with who has connected.
+    pub async fn enter(&self, stream: TcpStream) -> io::Result<Socket> {
+        let (number, dismissed) = self.wait();
+        let entered = tokio::select! {
+            entered = tokio::time::timeout(HANDSHAKE_TIME, self.receive(stream)) => {
+                entered.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            }
+            () = dismissed.notified() => Err(io::ErrorKind::ConnectionAborted.into()),
+        };
+        self.waiting.borrow_mut().remove(&number);
+        match &entered {
+            Ok(_) => self.broker.metrics().tls_handshakes.inc(),
+            Err(_) => self.broker.metrics().tls_handshakes_failed.inc(),
+        };
+        entered
+    }
+
+    /// Takes a place, if need be of who has waited longest.
+    fn wait(&self) -> (u64, Rc<Notify>) {
+        let number = self.arrivals.get();
+        self.arrivals.set(number + 1);
+        let place = Rc::new(Notify::new());
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.len() >= HANDSHAKES
+            && let Some((_, longest)) = waiting.pop_first()
+        {
+            longest.notify_one();
+        }
+        waiting.insert(number, Rc::clone(&place));
+        (number, place)
+    }
+
+    /// Keys are made only for who has said something, and something that can be TLS.
+    async fn receive(&self, stream: TcpStream) -> io::Result<Socket> {
+        let mut first = [0];
+        if stream.peek(&mut first).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if first[0].is_ascii_uppercase() {
+            let refusal = Refusal::new(Code::TlsWanted, "this address speaks TLS only");
+            self.broker.metrics().count_refusal(refusal.code);
+            upgrade::tell(&mut Socket::Plain(stream), plain_answer(&refusal).as_bytes()).await?;
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let tls = Tls::accept(stream, Arc::clone(&self.config), &self.turns).await?;
+        Ok(Socket::Tls(Box::new(tls)))
+    }
+}
+
+/// The answer to who speaks plain HTTP.
+fn plain_answer(refusal: &Refusal) -> String {
+    let body = Envelope::Session.failure(refusal);
+    let length = body.len();
+    format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
+         connection: close\r\n\r\n{body}"
+    )
+}

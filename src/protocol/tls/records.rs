@@ -1,0 +1,204 @@
+//! The TLS records of one connection: bytes come in, text comes out, and the other way round.
+//!
+//! Knows no socket. Memory is held only for a record that came in part, or that the socket has not
+//! taken yet; an idle connection has its keys and nothing else. Invariant: what [`Records::waiting`]
+//! shows leaves in that order, each byte once, and is bounded.
+
+use bytes::{Buf, BytesMut};
+use rustls::Error;
+use rustls::ServerConfig;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use std::sync::Arc;
+
+/// The most text that is sealed at once: as much as one record holds, in bytes.
+pub const TEXT_BYTES: usize = 16_384;
+/// The most that may have come of a record, or of a client's hello.
+const PART_BYTES: usize = 20_480;
+/// The most that may wait for the socket; a hostile client that asks for answers without reading
+/// them comes to its end here.
+const WAITING_BYTES: usize = 131_072;
+
+/// One connection's keys, and the records under way.
+pub struct Records {
+    session: UnbufferedServerConnection,
+    /// A record that came in part.
+    part: Vec<u8>,
+    /// Records that the socket has not taken yet.
+    waiting: BytesMut,
+    /// The peer said that this was all.
+    ended: bool,
+}
+
+impl Records {
+    /// Before the client's hello.
+    pub fn new(config: Arc<ServerConfig>) -> Result<Self, Error> {
+        Ok(Self {
+            session: UnbufferedServerConnection::new(config)?,
+            part: Vec::new(),
+            waiting: BytesMut::new(),
+            ended: false,
+        })
+    }
+
+    /// Whether text cannot go both ways yet.
+    pub fn is_handshaking(&self) -> bool {
+        self.session.is_handshaking()
+    }
+
+    /// Whether the peer said that this was all.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// What is to be written.
+    pub fn waiting(&self) -> &[u8] {
+        &self.waiting
+    }
+
+    /// The first `count` bytes of that were.
+    pub fn wrote(&mut self, count: usize) {
+        self.waiting.advance(count);
+        if self.waiting.is_empty() {
+            self.waiting = BytesMut::new();
+        }
+    }
+
+    /// Takes bytes that came and appends their text to `text`. After an error, the alert waits.
+    pub fn receive(&mut self, came: &mut [u8], text: &mut BytesMut) -> Result<(), Error> {
+        if self.part.is_empty() {
+            let used = self.open(came, text)?;
+            self.part = came[used..].to_vec();
+        } else {
+            let mut part = std::mem::take(&mut self.part);
+            part.extend_from_slice(came);
+            let used = self.open(&mut part, text)?;
+            if used < part.len() {
+                part.drain(..used);
+                self.part = part;
+            }
+        }
+        match self.part.len() > PART_BYTES {
+            true => Err(Error::General("a hello or record is too long".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes whole records from the front of `bytes`; returns how many bytes they had.
+    fn open(&mut self, bytes: &mut [u8], text: &mut BytesMut) -> Result<usize, Error> {
+        let mut used = 0;
+        loop {
+            let UnbufferedStatus { mut discard, state, .. } = self.session.process_tls_records(&mut bytes[used..]);
+            let mut is_over = false;
+            match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record?;
+                        discard += record.discard;
+                        text.extend_from_slice(record.payload);
+                    }
+                }
+                Ok(ConnectionState::EncodeTlsData(mut word)) => push(&mut self.waiting, |room| word.encode(room))?,
+                Ok(ConnectionState::TransmitTlsData(sent)) => sent.done(),
+                Ok(ConnectionState::PeerClosed) => self.ended = true,
+                Ok(ConnectionState::Closed) => (self.ended, is_over) = (true, true),
+                Ok(ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_)) => is_over = true,
+                Ok(_) => return Err(Error::General("early text was not offered".to_owned())),
+                Err(error) => {
+                    // What was wrong is told to the peer in a last record.
+                    if let Ok(ConnectionState::EncodeTlsData(mut alert)) =
+                        self.session.process_tls_records(&mut bytes[used..]).state
+                    {
+                        push(&mut self.waiting, |room| alert.encode(room))?;
+                    }
+                    return Err(error);
+                }
+            }
+            used += discard;
+            if is_over {
+                return Ok(used);
+            }
+        }
+    }
+
+    /// Seals text, at most [`TEXT_BYTES`] of it, so that it waits to be written.
+    pub fn seal(&mut self, text: &[u8]) -> Result<(), Error> {
+        self.say(Say::Text(text))
+    }
+
+    /// Says that this was all; again changes nothing.
+    pub fn close(&mut self) -> Result<(), Error> {
+        self.say(Say::End)
+    }
+
+    fn say(&mut self, say: Say<'_>) -> Result<(), Error> {
+        loop {
+            // What came in part is shown again, because rustls remembers how far it has looked.
+            match self.session.process_tls_records(&mut self.part).state? {
+                ConnectionState::WriteTraffic(mut traffic) => {
+                    return match say {
+                        Say::Text(text) => push(&mut self.waiting, |room| traffic.encrypt(text, room)),
+                        Say::End => push(&mut self.waiting, |room| traffic.queue_close_notify(room)),
+                    };
+                }
+                ConnectionState::EncodeTlsData(mut word) => push(&mut self.waiting, |room| word.encode(room))?,
+                ConnectionState::TransmitTlsData(sent) => sent.done(),
+                _ => return Err(Error::HandshakeNotComplete),
+            }
+        }
+    }
+}
+
+/// What can be said once the handshake is over.
+#[derive(Clone, Copy)]
+enum Say<'a> {
+    Text(&'a [u8]),
+    End,
+}
+
+/// Why something was not written into the room there was.
+trait Short {
+    /// How much room it takes, if that is why.
+    fn wanted(&self) -> Option<usize>;
+}
+
+impl Short for EncodeError {
+    fn wanted(&self) -> Option<usize> {
+        match self {
+            EncodeError::InsufficientSize(short) => Some(short.required_size),
+            EncodeError::AlreadyEncoded => None,
+        }
+    }
+}
+
+impl Short for EncryptError {
+    fn wanted(&self) -> Option<usize> {
+        match self {
+            EncryptError::InsufficientSize(short) => Some(short.required_size),
+            EncryptError::EncryptExhausted => None,
+        }
+    }
+}
+
+/// Appends what `write` makes, which says how much room it takes.
+fn push<E: Short>(waiting: &mut BytesMut, mut write: impl FnMut(&mut [u8]) -> Result<usize, E>) -> Result<(), Error> {
+    let start = waiting.len();
+    let mut room = 0;
+    loop {
+        if start + room > WAITING_BYTES {
+            return Err(Error::General("the peer does not read its answers".to_owned()));
+        }
+        waiting.resize(start + room, 0);
+        match write(&mut waiting[start..]) {
+            Ok(count) => {
+                waiting.truncate(start + count);
+                return Ok(());
+            }
+            Err(short) => {
+                waiting.truncate(start);
+                let wanted = short.wanted().filter(|wanted| *wanted > room);
+                room = wanted.ok_or(Error::EncryptError)?;
+            }
+        }
+    }
+}
