@@ -8,7 +8,7 @@ use crate::domain::origin::Origins;
 use crate::domain::person::PublicUrl;
 use crate::domain::visitor::Proxies;
 use clap::{ArgAction, Args, ValueEnum};
-use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -156,8 +156,15 @@ fn public_url(text: &str) -> Result<MaybeUrl, String> {
     }
 }
 
-fn maybe_file(text: &str) -> Result<MaybeFile, Infallible> {
-    Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+/// Whether it can be read is seen when the server starts; other commands have no need to.
+fn maybe_file(text: &str) -> Result<MaybeFile, String> {
+    let path = PathBuf::from(text);
+    match path.metadata() {
+        _ if text.is_empty() => Ok(None),
+        Ok(found) if found.is_file() => Ok(Some(path)),
+        Err(error) if error.kind() != ErrorKind::NotFound => Ok(Some(path)),
+        _ => Err("a file in PEM is wanted, such as /etc/ssl/streamgate.pem, and there is none of this name".to_owned()),
+    }
 }
 
 fn database_url(text: &str) -> Result<String, String> {

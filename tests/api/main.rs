@@ -1,6 +1,7 @@
 //! The server as its clients see it: one binary, one stage, a file for each story.
 
 mod audit;
+mod authority;
 mod conditional;
 mod connections;
 mod creating;
@@ -41,6 +42,7 @@ mod stage;
 mod streams;
 mod subscribing;
 mod tenants;
+mod tls;
 mod token_life;
 mod tokens;
 mod transcript;

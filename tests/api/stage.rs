@@ -2,7 +2,11 @@
 //!
 //! Every wait has a condition and a deadline; nothing sleeps and hopes. Whoever starts a stage
 //! must [`Stage::end`] it, which asserts that the server has nothing left of anybody.
+//!
+//! With `STREAMGATE_TEST_TLS=1` every stage speaks TLS, and its clients reach it through a bridge: so
+//! all stories can be told once more behind TLS.
 
+use crate::authority::{Authority, Bridge};
 use clap::Parser;
 use futures_util::{SinkExt, StreamExt};
 use std::net::SocketAddr;
@@ -43,6 +47,8 @@ pub struct Stage {
     pub http: reqwest::Client,
     /// Company acme's user alice.
     pub alice: Account,
+    /// Where the server listens, if `address` is that of a bridge to it.
+    pub secure: Option<Bridge>,
     folder: TempDir,
     config: Config,
     running: Option<Running>,
@@ -92,7 +98,31 @@ impl Stage {
 
     /// As [`Stage::with`], on an address that others than this machine may reach.
     pub async fn listening_on(listen: &str, flags: &[&str]) -> Self {
+        match std::env::var_os("STREAMGATE_TEST_TLS") {
+            Some(_) => Self::behind_tls(listen, flags).await,
+            None => Self::in_folder(tempfile::tempdir().expect("a folder"), listen, flags).await,
+        }
+    }
+
+    /// As [`Stage::with`], speaking TLS with a certificate of an authority of its own.
+    pub async fn secure(flags: &[&str]) -> Self {
+        Self::behind_tls("127.0.0.1:0", flags).await
+    }
+
+    async fn behind_tls(listen: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        let authority = Authority::new();
+        let files = authority.issue(folder.path(), "localhost");
+        let [certificate, key] = files.map(|file| file.to_str().expect("text").to_owned());
+        let tls = ["--tls-certificate", &certificate, "--tls-key", &key];
+        let mut stage = Self::in_folder(folder, listen, &[&tls, flags].concat()).await;
+        let bridge = Bridge::start(authority, stage.address).await;
+        stage.address = bridge.address;
+        stage.secure = Some(bridge);
+        stage
+    }
+
+    async fn in_folder(folder: TempDir, listen: &str, flags: &[&str]) -> Self {
         let url = format!("sqlite:{}/test.db", folder.path().display());
         let fixed = ["stage", "--listen", listen, "--workers", "2", "--database-url", &url];
         let JustSettings { config } = JustSettings::parse_from(fixed.iter().chain(flags));
@@ -106,6 +136,7 @@ impl Stage {
             catalogue,
             http: reqwest::Client::new(),
             alice,
+            secure: None,
             folder,
             config,
             running: Some(running),
@@ -121,7 +152,10 @@ impl Stage {
     /// The second half of [`Stage::restart`].
     pub async fn restart_stopped(&mut self) {
         let (address, running) = serve(&self.config).await;
-        self.address = address;
+        self.address = match &self.secure {
+            Some(bridge) => bridge.lead_to(address),
+            None => address,
+        };
         self.running = Some(running);
     }
 
