@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod conversation;
+pub mod deflate;
 pub mod docs;
 pub mod events;
 pub mod extract;

@@ -11,10 +11,29 @@ use bytes::{Bytes, BytesMut};
 const REASON_BYTES: usize = 123;
 /// The longest frame header we write.
 const HEADER_BYTES: usize = 10;
+/// The bit of a frame's first byte that says: compressed.
+pub const RSV1: u8 = 0x40;
 
 /// A whole text message.
 pub fn text(message: &str) -> Bytes {
     frame(message.as_bytes(), OpCode::Text)
+}
+
+/// A whole text message that was compressed (RFC 7692 §6).
+pub fn packed(message: &[u8]) -> Bytes {
+    let mut bytes = open_frame(message, OpCode::Text);
+    bytes[0] |= RSV1;
+    bytes.freeze()
+}
+
+/// How long a frame with so much in it is, in bytes.
+pub fn length(payload: usize) -> usize {
+    payload
+        + match payload {
+            0..126 => 2,
+            126..65_536 => 4,
+            _ => HEADER_BYTES,
+        }
 }
 
 /// A ping without a body.
@@ -57,9 +76,13 @@ pub fn close_back(reason: Option<&CloseReason>) -> Bytes {
 }
 
 fn frame(payload: &[u8], opcode: OpCode) -> Bytes {
+    open_frame(payload, opcode).freeze()
+}
+
+fn open_frame(payload: &[u8], opcode: OpCode) -> BytesMut {
     let mut bytes = BytesMut::with_capacity(payload.len() + HEADER_BYTES);
     Parser::write_message(&mut bytes, payload, opcode, true, false);
-    bytes.freeze()
+    bytes
 }
 
 #[cfg(test)]
@@ -72,6 +95,10 @@ mod tests {
         assert_eq!(text(&"x".repeat(126))[..4], [0x81, 126, 0, 126]);
         assert_eq!(text(&"x".repeat(65_536))[..10], [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
         assert_eq!(ping(), frame(b"", OpCode::Ping));
+        assert_eq!(packed(b"hi")[..], [0xc1, 2, b'h', b'i']);
+        for payload in [0, 125, 126, 65_535, 65_536] {
+            assert_eq!(length(payload), text(&"x".repeat(payload)).len());
+        }
     }
 
     #[test]
