@@ -7,6 +7,7 @@ use crate::domain::limits::Limits;
 use crate::domain::origin::Origins;
 use crate::domain::person::PublicUrl;
 use crate::domain::visitor::Proxies;
+use crate::protocol::deflate::Compression;
 use clap::{ArgAction, Args, ValueEnum};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -53,6 +54,9 @@ pub struct Config {
     /// Longest time that events gather when they come faster than they can be written, to go out joined; 0s for never.
     #[arg(long, env = "STREAMGATE_HOLD_OFF", default_value = "5ms", value_parser = duration)]
     pub hold_off: Duration,
+    /// Whether events are compressed for sockets that offer it (permessage-deflate): off or on.
+    #[arg(long, env = "STREAMGATE_COMPRESSION", default_value = "off", value_enum)]
+    pub compression: Compression,
     /// Longest time to say goodbye to everybody when stopping.
     #[arg(long, env = "STREAMGATE_SHUTDOWN_TIMEOUT", default_value = "10s", value_parser = duration)]
     pub shutdown_timeout: Duration,

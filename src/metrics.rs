@@ -38,6 +38,8 @@ metrics! {
     connections: Gauge,
     /// Sockets opened since the start
     connections_opened: Counter,
+    /// Sockets opened since the start that agreed on compression
+    connections_compressed: Counter,
     /// Subscriptions of all sockets now
     subscriptions: Gauge,
     /// Sessions remembered now: with a socket, lately closed, narrowed or with their own ttl
@@ -56,6 +58,12 @@ metrics! {
     mailbox_overflows: Counter,
     /// Bytes written to sockets
     socket_bytes: Counter,
+    /// Events compressed, each once for all sockets that agreed on it
+    events_compressed: Counter,
+    /// Bytes of their frames before
+    compressed_before_bytes: Counter,
+    /// Bytes of their frames after; each was saved as often as the event was delivered to such a socket
+    compressed_after_bytes: Counter,
     /// Sockets ended because the peer gave no sign of life
     peers_dead: Counter,
     /// Events kept in memory now

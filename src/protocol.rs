@@ -47,5 +47,6 @@ pub fn door(path: &str) -> Option<Door<'_>> {
     Some(Door {
         id,
         speech: &session::verbs::SPEECH,
+        deflated: &session::verbs::DEFLATED,
     })
 }

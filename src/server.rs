@@ -211,7 +211,7 @@ fn serve_http(
         ping: config.ping_interval,
         dead: config.dead_after,
     };
-    let hold_off = config.hold_off;
+    let (hold_off, compression) = (config.hold_off, config.compression);
     let address = listener.local_addr()?;
     let url = Arc::new(config.public_url(address));
     let proxies = Arc::new(config.trusted_proxies.clone());
@@ -229,6 +229,7 @@ fn serve_http(
             broker: Arc::clone(&broker),
             origins: Arc::clone(&origins),
             proxies: Arc::clone(&proxies),
+            compression,
             desk,
             door: protocol::door,
         });

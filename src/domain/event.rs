@@ -21,21 +21,23 @@ pub struct Draft {
     pub hash: Option<Box<str>>,
 }
 
-/// The wire protocols that render events differently.
+/// The forms in which wire protocols render events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
     /// `/session/<id>/ws`.
     Session,
+    /// The same, compressed.
+    SessionDeflated,
 }
 
 impl Wire {
     /// How many there are.
-    pub const COUNT: usize = 1;
+    pub const COUNT: usize = 2;
 
     /// The word in a list of connections.
     pub const fn word(self) -> &'static str {
         match self {
-            Wire::Session => "ws",
+            Wire::Session | Wire::SessionDeflated => "ws",
         }
     }
 }
@@ -72,14 +74,24 @@ impl Stamp {
     pub const UNKNOWN: Self = Self(0);
 }
 
-/// The bytes made of an event, one piece for each wire protocol that asked.
+/// The bytes made of an event, one piece for each form that was asked for. What few ask for stands
+/// apart, so that it costs an event next to nothing.
 #[derive(Debug, Default)]
-pub struct Frames([OnceLock<Bytes>; Wire::COUNT]);
+pub struct Frames {
+    session: OnceLock<Bytes>,
+    deflated: OnceLock<Box<Bytes>>,
+}
 
 impl Event {
     /// The framed bytes for `wire`, made by `render` if nobody asked before.
     pub fn frame(&self, wire: Wire, render: impl FnOnce(&Event) -> Bytes) -> Bytes {
-        self.frames.0[wire as usize].get_or_init(|| render(self)).clone()
+        match wire {
+            Wire::Session => self.frames.session.get_or_init(|| render(self)).clone(),
+            Wire::SessionDeflated => {
+                let frame = self.frames.deflated.get_or_init(|| Box::new(render(self)));
+                Bytes::clone(frame)
+            }
+        }
     }
 
     /// About how long its frame is, in bytes.

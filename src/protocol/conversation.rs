@@ -6,6 +6,7 @@
 use crate::broker::Seat;
 use crate::domain::error::{Code, Refusal};
 use crate::engine::connection::{ConnectionKey, Dialect};
+use crate::protocol::deflate::Packing;
 use crate::protocol::frame;
 use crate::protocol::inbound::{Arrival, Inbound};
 use crate::protocol::line::{Ending, Line, Ready};
@@ -35,6 +36,8 @@ thread_local! {
 pub struct Speech {
     /// How events and notices are rendered.
     pub dialect: Dialect,
+    /// What its messages may look like.
+    pub packing: Packing,
     /// Answers a text message.
     pub receive: fn(&Rc<Conversation>, &str),
 }
@@ -203,7 +206,7 @@ impl Conversation {
     /// Deals with every whole message in `buffer`, keeps what is left of it, and gives back the memory.
     fn take(self: &Rc<Self>, mut buffer: BytesMut) -> BytesMut {
         while !self.is_over() {
-            let arrival = self.inbound.borrow_mut().next(&mut buffer);
+            let arrival = self.inbound.borrow_mut().next(&mut buffer, self.speech.packing);
             match arrival {
                 Ok(Some(arrival)) => self.on_arrival(arrival),
                 Ok(None) => {

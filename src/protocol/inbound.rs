@@ -2,9 +2,11 @@
 //!
 //! Bytes in, messages out; no I/O. Frames are decoded by the codec that actix-ws is built on,
 //! which checks masks, reserved bits, opcodes, fragments and close codes. Invariant: no more is
-//! held than one message of the permitted size.
+//! held than one message of the permitted size, compressed or not.
 
 use crate::domain::error::{Code, Refusal};
+use crate::protocol::deflate::{self, Packing, Wrong};
+use crate::protocol::frame::RSV1;
 use actix_codec::Decoder;
 use actix_http::ws::{Codec, Frame};
 use actix_ws::{CloseReason, Item, ProtocolError};
@@ -24,6 +26,7 @@ pub struct Inbound {
 #[derive(Default)]
 struct Fragments {
     is_text: bool,
+    is_packed: bool,
     bytes: Vec<u8>,
 }
 
@@ -53,24 +56,33 @@ impl Inbound {
         }
     }
 
-    /// The next whole thing in `buffer`; `None` when more bytes are needed.
+    /// The next whole thing in `buffer`; `None` when more bytes are needed. `packing` is what was
+    /// agreed on, the same at every call.
     ///
     /// Refused with `frame.protocol`, `frame.encoding` or `frame.size`; nothing can follow that.
-    pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Option<Arrival>, Refusal> {
+    pub fn next(&mut self, buffer: &mut BytesMut, packing: Packing) -> Result<Option<Arrival>, Refusal> {
         loop {
             if announced(buffer) > self.max_bytes as u64 {
                 return Err(self.too_big());
             }
+            // The codec knows nothing of compression, so the bit is taken away while it looks.
+            let is_packed = packing == Packing::Deflate && begins_packed(buffer);
+            if is_packed {
+                buffer[0] &= !RSV1;
+            }
             let Some(frame) = self.codec.decode(buffer).map_err(|error| self.refuse(&error))? else {
+                if is_packed {
+                    buffer[0] |= RSV1;
+                }
                 return Ok(None);
             };
             let arrival = match frame {
-                Frame::Text(bytes) => Arrival::Text(decode(bytes)?),
+                Frame::Text(bytes) => self.text(bytes, is_packed)?,
                 Frame::Binary(_) => Arrival::Binary,
                 Frame::Ping(body) => Arrival::Ping(body),
                 Frame::Pong(_) => Arrival::Pong,
                 Frame::Close(reason) => Arrival::Close(reason),
-                Frame::Continuation(item) => match self.gather(item)? {
+                Frame::Continuation(item) => match self.gather(item, is_packed)? {
                     Some(arrival) => arrival,
                     None => continue,
                 },
@@ -79,16 +91,26 @@ impl Inbound {
         }
     }
 
-    fn gather(&mut self, item: Item) -> Result<Option<Arrival>, Refusal> {
+    fn text(&self, bytes: Bytes, is_packed: bool) -> Result<Arrival, Refusal> {
+        if !is_packed {
+            return Ok(Arrival::Text(decode(bytes)?));
+        }
+        let whole = deflate::unpack(&bytes, self.max_bytes).map_err(|wrong| match wrong {
+            Wrong::TooLong => self.too_big(),
+            Wrong::Malformed => Refusal::new(Code::FrameEncoding, "a compressed message is raw DEFLATE"),
+        })?;
+        Ok(Arrival::Text(decode(whole.into())?))
+    }
+
+    fn gather(&mut self, item: Item, is_packed: bool) -> Result<Option<Arrival>, Refusal> {
+        let mut begin = |is_text, bytes| {
+            let fragments = self.fragments.get_or_insert_default();
+            (fragments.is_text, fragments.is_packed) = (is_text, is_packed);
+            (false, bytes)
+        };
         let (is_last, bytes) = match item {
-            Item::FirstText(bytes) => {
-                self.fragments.get_or_insert_default().is_text = true;
-                (false, bytes)
-            }
-            Item::FirstBinary(bytes) => {
-                self.fragments.get_or_insert_default().is_text = false;
-                (false, bytes)
-            }
+            Item::FirstText(bytes) => begin(true, bytes),
+            Item::FirstBinary(bytes) => begin(false, bytes),
             Item::Continue(bytes) => (false, bytes),
             Item::Last(bytes) => (true, bytes),
         };
@@ -104,7 +126,7 @@ impl Inbound {
         if !whole.is_text {
             return Ok(Some(Arrival::Binary));
         }
-        Ok(Some(Arrival::Text(decode(whole.bytes.into())?)))
+        self.text(whole.bytes.into(), whole.is_packed).map(Some)
     }
 
     fn too_big(&self) -> Refusal {
@@ -122,6 +144,13 @@ impl Inbound {
             error => Refusal::new(Code::FrameProtocol, error.to_string()),
         }
     }
+}
+
+/// Whether a compressed message begins with the buffer. Only the first frame of a text or binary
+/// message says so (RFC 7692 §6).
+fn begins_packed(buffer: &[u8]) -> bool {
+    let is_first = |first: &u8| first & RSV1 != 0 && matches!(first & 0x0f, 1 | 2);
+    buffer.first().is_some_and(is_first)
 }
 
 fn decode(bytes: Bytes) -> Result<ByteString, Refusal> {
@@ -167,11 +196,15 @@ mod tests {
     }
 
     fn read(bytes: &[u8], max_bytes: usize) -> (Vec<Arrival>, Option<Code>) {
+        read_as(Packing::Plain, bytes, max_bytes)
+    }
+
+    fn read_as(packing: Packing, bytes: &[u8], max_bytes: usize) -> (Vec<Arrival>, Option<Code>) {
         let mut inbound = Inbound::new(max_bytes);
         let mut buffer = BytesMut::from(bytes);
         let mut arrivals = Vec::new();
         loop {
-            match inbound.next(&mut buffer) {
+            match inbound.next(&mut buffer, packing) {
                 Ok(Some(arrival)) => arrivals.push(arrival),
                 Ok(None) => return (arrivals, None),
                 Err(refusal) => return (arrivals, Some(refusal.code)),
@@ -237,20 +270,94 @@ mod tests {
         assert_eq!(read(&bytes, 9), (vec![Arrival::Text("ü".into())], None));
     }
 
+    /// "Hello", as RFC 7692 §7.2.3.1 has it.
+    const HELLO: &[u8] = &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+
+    /// A message as a client would send it compressed: what its first frame begins with, and what is sent.
+    fn packed(message: &str) -> (u8, Vec<u8>) {
+        let framed = deflate::text(message);
+        let head = match framed[1] {
+            126 => 4,
+            127 => 10,
+            _ => 2,
+        };
+        (framed[0] & RSV1, framed[head..].to_vec())
+    }
+
+    #[test]
+    fn compressed_messages_are_read_whole_and_in_fragments_and_plain_ones_beside_them() {
+        let bytes = [
+            frame(0xc1, HELLO),
+            frame(0x81, b"plain"),
+            frame(0x41, &HELLO[..3]),
+            frame(0x89, b"?"),
+            frame(0x00, b""),
+            frame(0x80, &HELLO[3..]),
+            frame(0x01, b"pl"),
+            frame(0x80, b"ain"),
+            frame(0xc2, b"no matter what"),
+        ]
+        .concat();
+        let (hello, plain) = (|| Arrival::Text("Hello".into()), || Arrival::Text("plain".into()));
+        let ping = Arrival::Ping(Bytes::from_static(b"?"));
+        let expected = vec![hello(), plain(), ping, hello(), plain(), Arrival::Binary];
+        assert_eq!(read_as(Packing::Deflate, &bytes, 14), (expected, None));
+    }
+
+    #[test]
+    fn what_compression_does_not_allow_is_refused_with_its_code() {
+        let bomb = packed(&"x".repeat(161)).1;
+        let fragmented_bomb = [frame(0x41, &bomb[..2]), frame(0x80, &bomb[2..])].concat();
+        let no_text = [0x00, 0x01, 0x00, 0xfe, 0xff, 0xff, 0x00];
+        let cases = [
+            ("a ping", frame(0xc9, b""), Code::FrameProtocol),
+            ("a pong", frame(0xca, b""), Code::FrameProtocol),
+            ("a goodbye", frame(0xc8, b""), Code::FrameProtocol),
+            ("another reserved bit", frame(0xa1, HELLO), Code::FrameProtocol),
+            ("two reserved bits", frame(0xe1, HELLO), Code::FrameProtocol),
+            (
+                "a later fragment",
+                [frame(0x41, HELLO), frame(0xc0, b"")].concat(),
+                Code::FrameProtocol,
+            ),
+            (
+                "a message within another",
+                [frame(0x01, b"x"), frame(0xc1, HELLO)].concat(),
+                Code::FrameProtocol,
+            ),
+            ("a bomb", frame(0xc1, &bomb), Code::FrameSize),
+            ("a bomb in fragments", fragmented_bomb, Code::FrameSize),
+            ("too much as it is", frame(0xc1, &[0; 161]), Code::FrameSize),
+            ("no DEFLATE", frame(0xc1, &[0x06]), Code::FrameEncoding),
+            ("no UTF-8", frame(0xc1, &no_text), Code::FrameEncoding),
+        ];
+        for (name, bytes, code) in cases {
+            assert_eq!(read_as(Packing::Deflate, &bytes, 160), (vec![], Some(code)), "{name}");
+        }
+        let unasked = [frame(0xc1, HELLO), frame(0x41, HELLO), frame(0xc2, HELLO)];
+        for bytes in unasked {
+            assert_eq!(read(&bytes, 160), (vec![], Some(Code::FrameProtocol)), "{bytes:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn messages_survive_any_cutting(
-            messages in proptest::collection::vec("\\PC{0,200}", 1..5),
+            messages in proptest::collection::vec(("\\PC{0,200}", any::<bool>()), 1..5),
             pieces in proptest::collection::vec(1..40_usize, 1..20),
             cuts in proptest::collection::vec(1..90_usize, 1..40),
         ) {
             let mut bytes = Vec::new();
             let mut pieces = pieces.into_iter().cycle();
-            for message in &messages {
-                let parts: Vec<&[u8]> = message.as_bytes().chunks(pieces.next().unwrap_or(1)).collect();
+            for (message, is_packed) in &messages {
+                let (packed, sent) = match is_packed {
+                    true => packed(message),
+                    false => (0, message.clone().into_bytes()),
+                };
+                let parts: Vec<&[u8]> = sent.chunks(pieces.next().unwrap_or(1)).collect();
                 let parts = if parts.is_empty() { vec![&b""[..]] } else { parts };
                 for (place, part) in parts.iter().enumerate() {
-                    let opcode = u8::from(place == 0);
+                    let opcode = if place == 0 { 1 | packed } else { 0 };
                     let fin = if place + 1 == parts.len() { 0x80 } else { 0 };
                     bytes.extend(frame(fin | opcode, part));
                 }
@@ -263,17 +370,18 @@ mod tests {
                 let cut = cuts.next().unwrap_or(1).min(rest.len());
                 buffer.extend_from_slice(&rest[..cut]);
                 rest = &rest[cut..];
-                while let Some(arrival) = inbound.next(&mut buffer).expect("legal frames") {
+                while let Some(arrival) = inbound.next(&mut buffer, Packing::Deflate).expect("legal frames") {
                     got.push(arrival);
                 }
             }
-            let expected: Vec<Arrival> = messages.into_iter().map(|text| Arrival::Text(text.into())).collect();
+            let expected: Vec<Arrival> = messages.into_iter().map(|(text, _)| Arrival::Text(text.into())).collect();
             prop_assert_eq!(got, expected);
         }
 
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = read(&bytes, 64);
+            let _ = read_as(Packing::Deflate, &bytes, 64);
         }
     }
 }

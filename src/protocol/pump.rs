@@ -13,9 +13,9 @@ use crate::engine::pulse::Finding;
 use crate::engine::shard::Read;
 use crate::hub::mailbox::{Notice, Post};
 use crate::hub::worker::Worker;
-use crate::protocol::frame;
 use crate::protocol::line::{Ending, Line};
 use crate::protocol::reply;
+use crate::protocol::{deflate, frame};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -290,4 +290,10 @@ fn count(desk: &Desk, broker: &Broker) {
     metrics.events_missed.inc_by(counts.missed);
     metrics.subscriptions_behind.inc_by(counts.fell_behind);
     metrics.socket_bytes.inc_by(counts.written);
+    let packed = deflate::take_counts();
+    if packed.messages > 0 {
+        metrics.events_compressed.inc_by(packed.messages);
+        metrics.compressed_before_bytes.inc_by(packed.before);
+        metrics.compressed_after_bytes.inc_by(packed.after);
+    }
 }

@@ -9,6 +9,7 @@ use crate::domain::origin::Origins;
 use crate::domain::session_id::SessionId;
 use crate::domain::visitor::Proxies;
 use crate::protocol::conversation::{Conversation, Opening, Speech};
+use crate::protocol::deflate::{Compression, offer};
 use crate::protocol::extract::{self, Caller, Headers};
 use crate::protocol::line::Line;
 use crate::protocol::pump::Desk;
@@ -16,7 +17,9 @@ use crate::protocol::reply::{self, Envelope};
 use crate::protocol::socket::Socket;
 use actix_codec::{Encoder, Framed};
 use actix_http::body::BodySize;
-use actix_http::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_VERSION};
+use actix_http::header::{
+    CONTENT_TYPE, HOST, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_VERSION,
+};
 use actix_http::ws::{handshake_response, verify_handshake};
 use actix_http::{ConnectionType, HttpMessage, Request, Response, h1};
 use bytes::{Bytes, BytesMut};
@@ -37,6 +40,8 @@ pub struct Door<'a> {
     pub id: &'a str,
     /// The protocol behind this door.
     pub speech: &'static Speech,
+    /// The same for who agrees on compression.
+    pub deflated: &'static Speech,
 }
 
 /// What a worker needs to let sockets in.
@@ -47,6 +52,8 @@ pub struct Doorkeeper {
     pub origins: Arc<Origins>,
     /// Whose word is taken for where a request comes from.
     pub proxies: Arc<Proxies>,
+    /// Whether clients are let compress.
+    pub compression: Compression,
     /// The worker.
     pub desk: Rc<Desk>,
     /// Finds the door of a path.
@@ -69,8 +76,16 @@ impl Doorkeeper {
         let mut answer = parts.write_buf;
         let peer = request.head().peer_addr;
         match self.check(&request) {
-            Ok((seat, speech)) => {
-                let response = handshake_response(request.head()).finish().drop_body();
+            Ok((seat, door)) => {
+                let mut response = handshake_response(request.head()).finish().drop_body();
+                let speech = match self.agree(&request) {
+                    Some(answer) => {
+                        response.headers_mut().insert(SEC_WEBSOCKET_EXTENSIONS, answer);
+                        self.broker.metrics().connections_compressed.inc();
+                        door.deflated
+                    }
+                    None => door.speech,
+                };
                 encode(&mut codec, response, BodySize::None, &mut answer);
                 let token = &seat.access.token;
                 tracing::info!(target: "streamgate::access", peer = peer.map(tracing::field::display), company = %token.company, token = %token.key, "connection opened");
@@ -95,7 +110,15 @@ impl Doorkeeper {
         }
     }
 
-    fn check(&self, request: &Request) -> Result<(Seat, &'static Speech), Refusal> {
+    /// What to answer whom we agree with on compression.
+    fn agree(&self, request: &Request) -> Option<HeaderValue> {
+        match self.compression {
+            Compression::Off => None,
+            Compression::On => offer::accept(request.headers().get_all(SEC_WEBSOCKET_EXTENSIONS)),
+        }
+    }
+
+    fn check<'a>(&self, request: &'a Request) -> Result<(Seat, Door<'a>), Refusal> {
         let unknown = || Refusal::new(Code::RouteUnknown, "there is no socket at this address");
         let door = (self.door)(request.path()).ok_or_else(unknown)?;
         verify_handshake(request.head()).map_err(|error| Refusal::new(Code::UpgradeMalformed, error.to_string()))?;
@@ -109,7 +132,7 @@ impl Doorkeeper {
             proxies: Some(&self.proxies),
             url: None,
         });
-        Ok((self.broker.connect(id, &visitor)?, door.speech))
+        Ok((self.broker.connect(id, &visitor)?, door))
     }
 
     fn check_origin(&self, request: &Request) -> Result<(), Refusal> {

@@ -6,6 +6,7 @@ use crate::domain::event::Wire;
 use crate::domain::position::Position;
 use crate::engine::connection::Dialect;
 use crate::protocol::conversation::{Conversation, Speech};
+use crate::protocol::deflate::Packing;
 use crate::protocol::operations::other;
 use crate::protocol::reply::{self, Done, Envelope};
 use crate::protocol::session::wire::{self, Ask, Create, Opening, Subscribe};
@@ -25,6 +26,18 @@ pub const SPEECH: Speech = Speech {
         event: wire::event,
         gap: wire::gap,
     },
+    packing: Packing::Plain,
+    receive,
+};
+
+/// How those speak that agreed on compression: what is rare is said plainly.
+pub const DEFLATED: Speech = Speech {
+    dialect: Dialect {
+        wire: Wire::SessionDeflated,
+        event: wire::event_deflated,
+        gap: wire::gap,
+    },
+    packing: Packing::Deflate,
     receive,
 };
 

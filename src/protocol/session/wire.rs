@@ -8,7 +8,7 @@ mod opening;
 mod render;
 
 pub use opening::{Opening, opened};
-pub use render::{acknowledge, event, gap, refuse, subscribed};
+pub use render::{acknowledge, event, event_deflated, gap, refuse, subscribed};
 
 use crate::broker::{Following, From};
 use crate::domain::durability::Durability;

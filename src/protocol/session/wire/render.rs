@@ -6,7 +6,7 @@ use crate::domain::event::Event;
 use crate::domain::id::StreamId;
 use crate::domain::position::Gap;
 use crate::protocol::reply::{PROCESSED, quoted};
-use crate::protocol::{events, frame};
+use crate::protocol::{deflate, events, frame};
 use bytes::Bytes;
 
 /// The acknowledgement of what was done; `body` is JSON.
@@ -41,6 +41,15 @@ pub fn refuse(msg_id: &str, refusal: &Refusal) -> Bytes {
 
 /// An event as its subscribers see it.
 pub fn event(event: &Event) -> Bytes {
+    frame::text(&event_text(event))
+}
+
+/// The same, compressed.
+pub fn event_deflated(event: &Event) -> Bytes {
+    deflate::text(&event_text(event))
+}
+
+fn event_text(event: &Event) -> String {
     let mut text = String::with_capacity(event.draft.elems.as_str().len() + 384);
     text.push_str(r#"{"type":"message","resource":""#);
     event.stream.push_to(&mut text);
@@ -49,7 +58,7 @@ pub fn event(event: &Event) -> Bytes {
     text.push_str(r#","value":"#);
     events::put_whole(&mut text, event);
     text.push('}');
-    frame::text(&text)
+    text
 }
 
 /// The notice that events will not come.
