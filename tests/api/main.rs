@@ -2,6 +2,7 @@
 
 mod audit;
 mod authority;
+mod compression;
 mod conditional;
 mod connections;
 mod creating;
