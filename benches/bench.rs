@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each program uses a part of it")]
 
 pub mod cores;
+pub mod cpu;
 pub mod figures;
 pub mod http;
 pub mod letters;

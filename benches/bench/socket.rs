@@ -152,6 +152,11 @@ impl Socket {
     /// Connects to a session of its own. `receive_bytes` is how much the system is to take for a
     /// client that does not read; as it likes if nothing is said.
     pub fn connect(server: &Server, receive_bytes: Option<usize>) -> std::io::Result<Self> {
+        Self::connect_with(server, receive_bytes, "")
+    }
+
+    /// As [`Socket::connect`], with more headers, each with the end of its line.
+    pub fn connect_with(server: &Server, receive_bytes: Option<usize>, headers: &str) -> std::io::Result<Self> {
         let session = server.open_session()?;
         let raw = Raw::new(Domain::IPV4, Type::STREAM, None)?;
         if let Some(bytes) = receive_bytes {
@@ -162,7 +167,7 @@ impl Socket {
         stream.set_nodelay(true)?;
         let upgrade = format!(
             "GET /session/{session}/ws HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c3RyZWFtZ2F0ZSBiZW5jaA==\r\n\r\n",
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c3RyZWFtZ2F0ZSBiZW5jaA==\r\n{headers}\r\n",
             server.address
         );
         stream.write_all(upgrade.as_bytes())?;
