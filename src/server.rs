@@ -212,8 +212,7 @@ fn serve_http(
         dead: config.dead_after,
     };
     let (hold_off, compression) = (config.hold_off, config.compression);
-    let address = listener.local_addr()?;
-    let url = Arc::new(config.public_url(address));
+    let url = Arc::new(config.public_url(listener.local_addr()?));
     let proxies = Arc::new(config.trusted_proxies.clone());
     let broker = Arc::clone(broker);
     let mut builder = actix_server::Server::build().disable_signals();
