@@ -79,6 +79,8 @@ struct Figures {
 fn main() -> std::io::Result<()> {
     let cores = Cores::divide();
     let settings = Settings::parse();
+    // A thousand followers are more open files than many shells allow.
+    rlimit::increase_nofile_limit(u64::MAX)?;
     println!(
         "deflate: {} s a part, {} at once, {}",
         settings.seconds,
