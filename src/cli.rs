@@ -5,6 +5,7 @@
 
 mod arguments;
 mod backup;
+mod bench;
 mod catalogue;
 mod client;
 mod people;
@@ -63,6 +64,7 @@ enum Command {
     Publish(client::Publish),
     /// Follow a stream of a running server, an event a line.
     Tail(client::Tail),
+    Bench(bench::Bench),
     Torture(torture::Torture),
 }
 
@@ -124,6 +126,7 @@ async fn dispatch(cli: Cli) -> Result<Option<Output>, Error> {
         Some(Command::Backup(backup)) => backup.run(config).await.map(Some),
         Some(Command::Verify(verify)) => verify.run().await.map(Some),
         Some(Command::Publish(publish)) => publish.run().await.map(Some),
+        Some(Command::Bench(bench)) => bench.run().await.map(Some),
         Some(Command::Torture(torture)) => torture.run().await.map(Some),
         Some(Command::Tail(tail)) => tail.run(cli.json).await.map(|()| None),
     }

@@ -18,11 +18,16 @@ const FRAME_BYTES: usize = 16 << 20;
 
 /// Where the server is, and who asks.
 #[derive(Args)]
-struct Account {
+pub(in crate::cli) struct Account {
     /// The server.
-    #[arg(long, env = "STREAMGATE_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long,
+        alias = "server",
+        env = "STREAMGATE_URL",
+        default_value = "http://127.0.0.1:8080"
+    )]
     url: String,
-    /// The company; if not given, the path's first segment.
+    /// The company; if not given, the first segment of the path where there is one.
     #[arg(long, env = "STREAMGATE_COMPANY")]
     company: Option<String>,
     /// The user, with a master token.
@@ -86,19 +91,33 @@ impl Head {
 }
 
 impl Account {
+    /// The token; refused if none was given.
+    pub(in crate::cli) fn token(&self) -> Result<&str, Error> {
+        let token = self.token.as_deref().filter(|token| !token.is_empty());
+        token.ok_or_else(|| malformed("STREAMGATE_TOKEN is not set: whose token is to be used?"))
+    }
+
+    /// The company, if one was given.
+    pub(in crate::cli) fn company(&self) -> Option<&str> {
+        self.company.as_deref().filter(|company| !company.is_empty())
+    }
+
+    /// The user, if one was given.
+    pub(in crate::cli) fn user(&self) -> Option<&str> {
+        self.user.as_deref().filter(|user| !user.is_empty())
+    }
+
     /// Sends a request and returns the answer's body, or what the server said against it.
     async fn post(&self, path: &Path, address: &str, body: String) -> Result<Box<RawValue>, Error> {
-        let token = self.token.as_deref().filter(|token| !token.is_empty());
-        let token = token.ok_or_else(|| malformed("STREAMGATE_TOKEN is not set: whose token is to be used?"))?;
-        let company = self.company.as_deref().filter(|company| !company.is_empty());
-        let company = company.unwrap_or(path.company());
+        let token = self.token()?;
+        let company = self.company().unwrap_or(path.company());
         let url = format!("{}{address}", self.base()?);
         let mut request = Client::default()
             .post(&url)
             .insert_header(("X-Auth-Company", company))
             .insert_header(("X-Auth-Token", token))
             .insert_header(("Content-Type", "application/json"));
-        if let Some(user) = self.user.as_deref().filter(|user| !user.is_empty()) {
+        if let Some(user) = self.user() {
             request = request.insert_header(("X-Auth-User", user));
         }
         let answer = request.send_body(body).await;
@@ -114,7 +133,8 @@ impl Account {
         }
     }
 
-    fn base(&self) -> Result<&str, Error> {
+    /// The server's address without a slash behind it.
+    pub(in crate::cli) fn base(&self) -> Result<&str, Error> {
         let url = self.url.trim_end_matches('/');
         if url.starts_with("http://") {
             return Ok(url);
@@ -123,6 +143,12 @@ impl Account {
             "STREAMGATE_URL is \"{url}\": http://host:port is wanted; this client does not speak TLS yet"
         )))
     }
+}
+
+/// What an answer's body says against a request; nothing if it is no refusal of ours.
+pub(in crate::cli) fn refusal(body: &[u8]) -> Option<Error> {
+    let envelope: Envelope<'_> = serde_json::from_slice(body).ok()?;
+    (!envelope.head.ok).then(|| envelope.head.refusal())
 }
 
 impl Publish {
