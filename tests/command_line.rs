@@ -4,6 +4,8 @@
 //! One file a story. What is printed with `--json` is a contract for scripts, so it is compared
 //! as JSON and must be alone on standard output.
 
+#[path = "command_line/bench.rs"]
+mod bench;
 #[path = "command_line/catalogue.rs"]
 mod catalogue;
 #[path = "command_line/client.rs"]

@@ -68,7 +68,7 @@ impl Grounds {
         let mut http = Http::connect(&run.target, 0).await?;
         let mut heads = Vec::new();
         for some in ids.chunks(ASKED) {
-            let positions: serde_json::Map<_, _> = some.iter().map(|id| (id.clone(), json!(0))).collect();
+            let positions: serde_json::Map<_, _> = some.iter().map(|id| (id.clone(), json!({"offset": 0}))).collect();
             let body = json!({"positions": positions}).to_string();
             let answer = http.ask(&run.target.request("POST", "/session", &body)).await?;
             let opened: Opened = serde_json::from_slice(answer.success()?)
