@@ -128,7 +128,7 @@ impl Report {
         if pace != Pace::Closed && sent.waited * 100 > requests {
             self.notes.push(format!(
                 "{} of {requests} requests were due while their sender waited for an answer; that is in their times, \
-                 and more connections would have sent them sooner",
+                 and with more senders they would have gone out sooner",
                 sent.waited
             ));
         }

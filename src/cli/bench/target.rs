@@ -117,3 +117,54 @@ impl Target {
         .into_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    fn target(address: SocketAddr) -> Target {
+        Target {
+            company: "acme".to_owned(),
+            url: format!("http://{address}"),
+            address,
+            host: address.to_string(),
+            prefix: "/behind".to_owned(),
+            credentials: "X-Auth-Token: t\r\n".to_owned(),
+        }
+    }
+
+    /// Only Linux has all of 127.0.0.0/8.
+    #[cfg(target_os = "linux")]
+    #[actix_rt::test]
+    async fn more_connections_than_ports_come_from_other_addresses() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let target = target(listener.local_addr().expect("an address"));
+        for (number, from) in [
+            (0, "127.0.0.1"),
+            (PER_SOURCE, "127.0.1.2"),
+            (3 * PER_SOURCE, "127.0.1.4"),
+        ] {
+            let wire = target.connect(number).await.expect("a connection");
+            let (_, peer) = listener.accept().await.expect("somebody");
+            assert_eq!(
+                (peer.ip().to_string().as_str(), wire.local_addr().ok()),
+                (from, Some(peer))
+            );
+        }
+    }
+
+    #[test]
+    fn requests_say_who_asks_and_sockets_do_not() {
+        let target = target(([127, 0, 0, 1], 80).into());
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        let request = text(target.request("POST", "/session", "{}"));
+        assert!(request.starts_with("POST /behind/session HTTP/1.1\r\n"), "{request}");
+        assert!(request.contains("X-Auth-Token: t\r\n") && request.ends_with("Content-Length: 2\r\n\r\n{}"));
+        let upgrade = text(target.upgrade("abc"));
+        assert!(
+            upgrade.starts_with("GET /behind/session/abc/ws ") && !upgrade.contains("X-Auth"),
+            "{upgrade}"
+        );
+    }
+}
