@@ -143,12 +143,9 @@ fn every_reader_of_a_replay_gets_everything() {
 fn people_get_a_table_that_says_from_when_times_count() {
     let scene = Scene::new(&[]);
     let told = scene.run(&["fan-out", "--subscribers", "2", "--seconds", "1"]).done();
-    for wanted in [
-        "deliveries               100",
-        "p99.99",
-        "lost 0",
-        "from when a request was due",
-    ] {
+    let row = told.lines().find_map(|line| line.trim().strip_prefix("deliveries"));
+    assert!(row.is_some_and(|row| row.trim().starts_with("100 ")), "{told}");
+    for wanted in ["p99.99", "lost 0", "from when a request was due"] {
         assert!(told.contains(wanted), "{wanted}: {told}");
     }
     let help = scene.shell.run(&["bench", "--help"]).done();
@@ -184,17 +181,14 @@ fn what_the_server_limits_is_told_with_the_setting() {
 fn mistakes_are_told_before_there_is_any_load() {
     let scene = Scene::new(&[]);
     let url = scene.server.url();
-    let mistakes: &[(&[(&str, &str)], &str, &str)] = &[
-        (&[], "body.malformed", "STREAMGATE_COMPANY"),
-        (&[("STREAMGATE_COMPANY", "demo")], "body.malformed", "STREAMGATE_TOKEN"),
-        (
-            &[("STREAMGATE_COMPANY", "demo"), ("STREAMGATE_TOKEN", "wrong")],
-            "auth.refused",
-            "token",
-        ),
+    let company = ("STREAMGATE_COMPANY", "demo");
+    let mistakes = [
+        (vec![], "body.malformed", "STREAMGATE_COMPANY"),
+        (vec![company], "body.malformed", "STREAMGATE_TOKEN"),
+        (vec![company, ("STREAMGATE_TOKEN", "wrong")], "auth.refused", "token"),
     ];
     for (variables, code, named) in mistakes {
-        let variables = [&[("STREAMGATE_URL", url.as_str())], *variables].concat();
+        let variables = [vec![("STREAMGATE_URL", url.as_str())], variables].concat();
         let ended = scene.shell.run_with(&variables, &["bench", "fan-out", "--json"]);
         let error = &ended.json()["error"];
         assert_eq!((ended.code, &error["code"]), (Some(1), &json!(code)), "{ended:?}");

@@ -136,7 +136,7 @@ mod tests {
 
     /// Only Linux has all of 127.0.0.0/8.
     #[cfg(target_os = "linux")]
-    #[actix_rt::test]
+    #[tokio::test]
     async fn more_connections_than_ports_come_from_other_addresses() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let target = target(listener.local_addr().expect("an address"));
