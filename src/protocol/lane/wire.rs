@@ -199,7 +199,8 @@ mod tests {
     use actix_web::http::StatusCode;
 
     fn parsed(bytes: &[u8]) -> Result<(usize, String), bool> {
-        match parse(bytes, &mut FIELDS) {
+        let mut fields = FIELDS;
+        match parse(bytes, &mut fields) {
             Parsed::Whole(request) => Ok((request.length, String::from_utf8_lossy(request.body).into_owned())),
             Parsed::Part => Err(true),
             Parsed::Other => Err(false),
