@@ -10,9 +10,12 @@ pub mod cpu;
 pub mod figures;
 pub mod http;
 pub mod letters;
+pub mod load;
 pub mod memory;
 pub mod server;
 pub mod socket;
+pub mod streams;
+pub mod table;
 pub mod tally;
 
 use std::time::{Duration, Instant};

@@ -4,8 +4,8 @@
 //! nobody else uses: it pins the server to core 0 and itself to core 1 with `taskset`, if that is
 //! there.
 //!
-//! 16 publishers with one request in flight each, over 100 streams of capacity 1,000; an event's
-//! `elems` are 128 bytes. Every request goes to one stream, streams are taken in turn. Twice: with
+//! 16 publishers with one request in flight each, over 100 streams of capacity 1,000 (or each of
+//! `--streams 1,100,100000` in turn, with a server of its own); an event's `elems` are 128 bytes. Every request goes to one stream, streams are taken in turn. Twice: with
 //! arrays of 64 events, and with single events. First as fast as answers come (a closed loop), in
 //! rounds that take turns with the baseline; then at half of that rate (an open loop, where an answer's
 //! time counts from when its request was due).
@@ -20,23 +20,24 @@
 mod bench;
 
 use bench::cores::Cores;
-use bench::figures::{Durations, mib, rate};
-use bench::http::Http;
+use bench::figures::{median, mib, rate};
+use bench::load::{Load, Outcome, Publishers};
 use bench::server::{Metrics, Server};
-use bench::{failure, joined, letters, wait_until};
+use bench::table::Table;
+use bench::{failure, joined, letters};
 use clap::Parser;
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Streams, and how many events each keeps.
-const STREAMS: usize = 100;
+/// How many events each stream keeps.
 const CAPACITY: u64 = 1_000;
 /// Events of a request, one row of figures each.
 const SHAPES: [u64; 2] = [64, 1];
+/// What is written with `--csv`.
+const COLUMNS: [&str; 6] = ["streams", "batch", "events_s", "ratio", "half_p50_ms", "half_p99_ms"];
 
 /// Measures how many events a second are taken durably.
 #[derive(Parser)]
@@ -50,26 +51,22 @@ struct Settings {
     /// How many publish at once.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     publishers: u32,
+    /// Over how many streams; a server and all figures for each.
+    #[arg(long, default_value = "100", value_delimiter = ',', value_parser = at_least_1)]
+    streams: Vec<usize>,
+    /// A file to write the medians to.
+    #[arg(long)]
+    csv: Option<PathBuf>,
     /// Cargo says this to every bench.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// What the publishers send: a whole request for each stream.
-struct Load {
-    requests: Vec<Vec<u8>>,
-    /// Events in each.
-    events: u64,
-    /// The request that is sent next.
-    turn: AtomicUsize,
-}
-
-/// What became of it.
-struct Outcome {
-    requests: u64,
-    events: u64,
-    time: Duration,
-    acks: Durations,
+fn at_least_1(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..) => Ok(count),
+        _ => Err("a whole number from 1 on is wanted".to_owned()),
+    }
 }
 
 /// The server's mean commit.
@@ -81,33 +78,37 @@ struct Commit {
 fn main() -> std::io::Result<()> {
     let cores = Cores::divide();
     let settings = Settings::parse();
-    let server = Server::start(cores, &[])?;
     println!(
-        "ingest: {} publishers, {STREAMS} streams, elems of {} bytes, {}",
+        "ingest: {} publishers, elems of {} bytes, {}",
         settings.publishers,
         letters::ELEMS_BYTES,
         cores.describe()
     );
-    let streams: Vec<String> = (0..STREAMS)
-        .map(|number| server.make_stream(&format!("ingest/{number}"), CAPACITY))
-        .collect::<Result<_, _>>()?;
-    for events in SHAPES {
-        measure(&settings, cores, &server, &Load::new(&server, &streams, events))?;
+    let mut table = Table::begin(settings.csv.as_deref(), &COLUMNS)?;
+    for count in &settings.streams {
+        let server = Server::start(cores, &[])?;
+        let streams = server.make_streams("ingest", *count, CAPACITY)?;
+        for events in SHAPES {
+            println!("\n{count} stream(s), {events} event(s) a request");
+            let load = Load::new(&server, streams.clone(), events);
+            let figures = measure(&settings, cores, &server, &load)?;
+            table.row(&[&[*count as f64, events as f64], &figures[..]].concat())?;
+        }
     }
     Ok(())
 }
 
-/// All figures of one shape of requests.
-fn measure(settings: &Settings, cores: Cores, server: &Server, load: &Load) -> std::io::Result<()> {
-    println!("\n{} event(s) a request", load.events);
+/// All figures of one shape of requests; returned are those of the columns behind the shape.
+fn measure(settings: &Settings, cores: Cores, server: &Server, load: &Load) -> std::io::Result<[f64; 4]> {
     let time = Duration::from_secs(settings.seconds);
+    let mut publishers = Publishers::connect(server, settings.publishers)?;
     let (mut ratios, mut rates) = (Vec::new(), Vec::new());
     for round in 1..=settings.rounds {
         let before = server.metrics()?;
-        let outcome = publish(settings.publishers, server, load, time, None)?;
+        let outcome = publishers.publish(load, time, None)?;
         let commit = Commit::mean(&before, &server.metrics()?, outcome.requests);
         let bare = baseline(cores, server.folder(), &commit, load.events, time)?;
-        let taken = rate(outcome.events, outcome.time);
+        let taken = outcome.rate();
         print_closed(round, &outcome, &commit, load.events);
         println!(
             "  round {round}, baseline     {bare:>10.0} events/s   ratio {:.3}",
@@ -118,110 +119,29 @@ fn measure(settings: &Settings, cores: Cores, server: &Server, load: &Load) -> s
     }
     let (ratio, taken) = (median(&mut ratios), median(&mut rates));
     println!("  median                {taken:>10.0} events/s   ratio {ratio:.3}");
-    let interval = Duration::from_secs_f64(f64::from(settings.publishers) * load.events as f64 * 2.0 / taken);
-    let outcome = publish(settings.publishers, server, load, time, Some(interval))?;
+    let interval = publishers.interval(load, taken / 2.0);
+    let outcome = publishers.publish(load, time, Some(interval))?;
     println!(
         "  open loop, half of it {:>10.0} events/s   ack p50 {:.2} ms, p99 {:.2} ms ({} answers)",
-        rate(outcome.events, outcome.time),
+        outcome.rate(),
         outcome.acks.ms(500),
         outcome.acks.ms(990),
         outcome.acks.len()
     );
-    Ok(())
+    Ok([taken, ratio, outcome.acks.ms(500), outcome.acks.ms(990)])
 }
 
 fn print_closed(round: u32, outcome: &Outcome, commit: &Commit, events: u64) {
     println!(
         "  round {round}, closed loop  {:>10.0} events/s   ack p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms; \
          a commit has {:.1} events, {:.3} MiB",
-        rate(outcome.events, outcome.time),
+        outcome.rate(),
         outcome.acks.ms(500),
         outcome.acks.ms(990),
         outcome.acks.ms(999),
         commit.requests * events as f64,
         mib(commit.bytes as u64)
     );
-}
-
-/// Of one value at least.
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = &values[(values.len() - 1) / 2..=values.len() / 2];
-    middle.iter().sum::<f64>() / middle.len() as f64
-}
-
-impl Load {
-    fn new(server: &Server, streams: &[String], events: u64) -> Self {
-        let body = match events {
-            1 => letters::event(1),
-            many => letters::array(1, many),
-        };
-        Self {
-            requests: streams.iter().map(|id| server.publication(id, &body)).collect(),
-            events,
-            turn: AtomicUsize::new(0),
-        }
-    }
-
-    fn next(&self) -> &[u8] {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        &self.requests[turn % self.requests.len()]
-    }
-}
-
-/// Publishes for so long: each publisher one request every `interval`, or as fast as answers come.
-fn publish(
-    publishers: u32,
-    server: &Server,
-    load: &Load,
-    time: Duration,
-    interval: Option<Duration>,
-) -> std::io::Result<Outcome> {
-    let mut lines: Vec<Http> = (0..publishers)
-        .map(|_| Http::connect(server.address))
-        .collect::<Result<_, _>>()?;
-    let start = Instant::now();
-    let acks: Vec<Vec<Duration>> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..)
-            .zip(&mut lines)
-            .map(|(number, line)| {
-                // Not all at once, but evenly over an interval.
-                let first = start + interval.unwrap_or_default() * number / publishers;
-                scope.spawn(move || publish_one(line, load, first..start + time, interval))
-            })
-            .collect();
-        threads.into_iter().map(joined).collect::<std::io::Result<_>>()
-    })?;
-    let time = start.elapsed();
-    let acks = acks.concat();
-    Ok(Outcome {
-        requests: acks.len() as u64,
-        events: acks.len() as u64 * load.events,
-        time,
-        acks: Durations::new(acks),
-    })
-}
-
-/// How long each answer took: from when its request was sent or, in an open loop, due.
-fn publish_one(
-    line: &mut Http,
-    load: &Load,
-    span: std::ops::Range<Instant>,
-    interval: Option<Duration>,
-) -> std::io::Result<Vec<Duration>> {
-    let (mut due, mut acks) = (span.start, Vec::new());
-    while due < span.end {
-        wait_until(due);
-        let asked = match interval {
-            Some(_) => due,
-            None => Instant::now(),
-        };
-        line.demand(load.next())?;
-        let answered = Instant::now();
-        acks.push(answered - asked);
-        due = interval.map_or(answered, |interval| due + interval);
-    }
-    Ok(acks)
 }
 
 impl Commit {

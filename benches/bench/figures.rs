@@ -34,3 +34,10 @@ pub fn rate(count: u64, time: Duration) -> f64 {
 pub fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
+
+/// Of one value at least, which it sorts.
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    let middle = &values[(values.len() - 1) / 2..=values.len() / 2];
+    middle.iter().sum::<f64>() / middle.len() as f64
+}

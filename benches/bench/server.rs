@@ -9,9 +9,12 @@ use crate::bench::http::{Http, request};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
+
+/// The database's file in the folder.
+const DATABASE: &str = "bench.db";
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -77,6 +80,11 @@ impl Server {
         self.folder.path()
     }
 
+    /// Its database.
+    pub fn database(&self) -> PathBuf {
+        self.folder().join(DATABASE)
+    }
+
     /// A request to it.
     pub fn request(&self, method: &str, target: &str, body: &str) -> Vec<u8> {
         request(method, target, &self.account, body)
@@ -128,7 +136,12 @@ pub struct Metrics(String);
 impl Metrics {
     /// A counter's value, by its name without `streamgate_` and `_total`; 0 if there is none.
     pub fn count(&self, name: &str) -> u64 {
-        let start = format!("streamgate_{name}_total ");
+        self.gauge(&format!("{name}_total"))
+    }
+
+    /// A gauge's value, by its name without `streamgate_`; 0 if there is none.
+    pub fn gauge(&self, name: &str) -> u64 {
+        let start = format!("streamgate_{name} ");
         let value = self.0.lines().find_map(|line| line.strip_prefix(&start));
         value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
     }
@@ -143,7 +156,7 @@ fn spawn(cores: Cores, folder: &Path, settings: &[(&str, &str)]) -> std::io::Res
     }
     command
         .env("STREAMGATE_LISTEN", "127.0.0.1:0")
-        .env("STREAMGATE_DATABASE_URL", "sqlite:bench.db")
+        .env("STREAMGATE_DATABASE_URL", format!("sqlite:{DATABASE}"))
         .env("STREAMGATE_LOG", "warn")
         .envs(settings.iter().copied())
         .stdin(Stdio::null())
