@@ -2,7 +2,8 @@
 //! figures are taken.
 //!
 //! Everything blocks, on a thread each, so that a reading of the clock is not late by a runtime's turn.
-//! Knows nothing of the server's inside: it is its executable, reached over loopback.
+//! Knows nothing of the server's inside: it is its executable, reached over loopback. Only `machines`
+//! looks inside, and `streams` knows a table.
 #![allow(dead_code, reason = "each program uses a part of it")]
 
 pub mod cores;
@@ -11,6 +12,7 @@ pub mod figures;
 pub mod http;
 pub mod letters;
 pub mod load;
+pub mod machines;
 pub mod memory;
 pub mod server;
 pub mod socket;
