@@ -8,6 +8,7 @@
 
 pub mod cores;
 pub mod cpu;
+pub mod crowd;
 pub mod figures;
 pub mod http;
 pub mod letters;

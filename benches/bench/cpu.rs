@@ -1,4 +1,5 @@
 //! What the system says of the processor's time that the server took.
+//! How long a running program was on a processor: what all its threads took, system calls included.
 
 use crate::bench::failure;
 use std::time::Duration;
@@ -20,4 +21,16 @@ pub fn spent(pid: u32) -> std::io::Result<Duration> {
     };
     let ticks = ticks(&text).ok_or_else(|| failure("the system does not say how much time it took"))?;
     Ok(TICK * ticks)
+/// Since it started, to the nanosecond; threads that have ended do not count.
+pub fn used(pid: u32) -> std::io::Result<Duration> {
+    let mut sum = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end in between.
+        let Ok(text) = std::fs::read_to_string(thread?.path().join("schedstat")) else {
+            continue;
+        };
+        let nanos = text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
+        sum += nanos.ok_or_else(|| failure("the system does not say how long a thread ran"))?;
+    }
+    Ok(Duration::from_nanos(sum))
 }

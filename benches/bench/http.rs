@@ -29,17 +29,24 @@ pub struct Answer<'a> {
 }
 
 /// Where an answer's body is.
-struct Head {
-    status: u16,
-    body: usize,
-    end: usize,
+pub struct Head {
+    /// What the answer says of itself.
+    pub status: u16,
+    /// Where the body begins.
+    pub body: usize,
+    /// Where it ends.
+    pub end: usize,
 }
 
 /// A whole request of `account`.
 pub fn request(method: &str, target: &str, account: &Account, body: &str) -> Vec<u8> {
     let Account { company, user, token } = account;
+    let user = match user {
+        Some(user) => format!("X-Auth-User: {user}\r\n"),
+        None => String::new(),
+    };
     format!(
-        "{method} {target} HTTP/1.1\r\nHost: streamgate\r\nX-Auth-Company: {company}\r\nX-Auth-User: {user}\r\n\
+        "{method} {target} HTTP/1.1\r\nHost: streamgate\r\nX-Auth-Company: {company}\r\n{user}\
          X-Auth-Token: {token}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
@@ -100,7 +107,7 @@ impl Http {
 
 impl Head {
     /// Nothing if not all of it came yet.
-    fn parse(bytes: &[u8]) -> std::io::Result<Option<Self>> {
+    pub fn parse(bytes: &[u8]) -> std::io::Result<Option<Self>> {
         let Some(length) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
             return Ok(None);
         };

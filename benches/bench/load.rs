@@ -6,7 +6,7 @@
 
 use crate::bench::figures::{Durations, rate};
 use crate::bench::http::Http;
-use crate::bench::server::Server;
+use crate::bench::server::{Account, Server, publication};
 use crate::bench::{joined, letters, wait_until};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -50,11 +50,16 @@ impl Outcome {
 impl Load {
     /// Arrays of so many events, or single ones; at least one stream.
     pub fn new(server: &Server, streams: Vec<String>, events: u64) -> Self {
+        Self::by(&server.account, streams, events)
+    }
+
+    /// The same by somebody.
+    pub fn by(account: &Account, streams: Vec<String>, events: u64) -> Self {
         let body = match events {
             1 => letters::event(1),
             many => letters::array(1, many),
         };
-        let request = server.publication(&streams[0], &body);
+        let request = publication(account, &streams[0], &body);
         let named = streams[0].as_bytes();
         let at = request.windows(named.len()).position(|window| window == named);
         let at = at.expect("a publication names its stream");

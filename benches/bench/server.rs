@@ -21,9 +21,9 @@ const DATABASE: &str = "bench.db";
 pub struct Account {
     /// The company.
     pub company: String,
-    /// Its user.
-    pub user: String,
-    /// The user's master token.
+    /// Its user, unless the token is restricted.
+    pub user: Option<String>,
+    /// The token.
     pub token: String,
 }
 
@@ -47,7 +47,7 @@ impl Server {
         let member = |name: &str| screen[name].as_str().unwrap_or_default().to_owned();
         let account = Account {
             company: member("company"),
-            user: member("user"),
+            user: Some(member("user")),
             token: member("token"),
         };
         Ok(Self {
@@ -90,9 +90,29 @@ impl Server {
         request(method, target, &self.account, body)
     }
 
+    /// The same server as who may only publish, by so many patterns of which the last is the one.
+    pub fn restricted(&self, patterns: usize) -> std::io::Result<Account> {
+        let company = &self.account.company;
+        let others = (1..patterns).map(|number| format!("/{company}/area/{number:05}/*"));
+        let paths: Value = others
+            .chain([format!("/{company}/growth/*")])
+            .map(|pattern| (pattern, json!({"write": true})))
+            .collect();
+        let body = json!({"paths": paths}).to_string();
+        let mut http = Http::connect(self.address)?;
+        let request = self.request("POST", &format!("/v5.0/{company}/token"), &body);
+        let answer: Value = serde_json::from_slice(http.demand(&request)?)?;
+        let token = answer["body"]["token"].as_str();
+        Ok(Account {
+            company: company.clone(),
+            user: None,
+            token: token.ok_or_else(|| failure(format!("no token: {answer}")))?.to_owned(),
+        })
+    }
+
     /// A request that publishes to a stream, waiting for the disk.
     pub fn publication(&self, stream: &str, body: &str) -> Vec<u8> {
-        self.request("POST", &format!("/v5.0/{}/event/{stream}", self.account.company), body)
+        publication(&self.account, stream, body)
     }
 
     /// Makes a stream; returns its id.
@@ -145,6 +165,16 @@ impl Metrics {
         let value = self.0.lines().find_map(|line| line.strip_prefix(&start));
         value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
     }
+}
+
+/// A request by which `account` publishes to a stream, waiting for the disk.
+pub fn publication(account: &Account, stream: &str, body: &str) -> Vec<u8> {
+    request(
+        "POST",
+        &format!("/v5.0/{}/event/{stream}", account.company),
+        account,
+        body,
+    )
 }
 
 /// With only the environment that it needs, so that nobody's settings change the figures.

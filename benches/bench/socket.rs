@@ -61,7 +61,12 @@ struct Bounds {
 impl Inbox {
     /// Nothing came.
     pub fn new() -> Self {
-        let bytes = vec![0; BUFFER_BYTES];
+        Self::of(BUFFER_BYTES)
+    }
+
+    /// The same with room for so many bytes at first.
+    pub fn of(room: usize) -> Self {
+        let bytes = vec![0; room];
         Self {
             bytes,
             start: 0,
@@ -171,6 +176,7 @@ impl Socket {
             server.address
         );
         stream.write_all(upgrade.as_bytes())?;
+        stream.write_all(upgrade(server.address, &session).as_bytes())?;
         let mut head = Vec::new();
         // Byte by byte, so that nothing behind it is taken.
         while !head.ends_with(b"\r\n\r\n") {
@@ -238,6 +244,14 @@ impl Socket {
         }
         Ok(heard)
     }
+}
+
+/// The request that makes a connection a session's socket.
+pub fn upgrade(server: SocketAddr, session: &str) -> String {
+    format!(
+        "GET /session/{session}/ws HTTP/1.1\r\nHost: {server}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c3RyZWFtZ2F0ZSBiZW5jaA==\r\n\r\n"
+    )
 }
 
 /// A text as a client's frame.
