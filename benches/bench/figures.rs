@@ -41,3 +41,31 @@ pub fn median(values: &mut [f64]) -> f64 {
     let middle = &values[(values.len() - 1) / 2..=values.len() / 2];
     middle.iter().sum::<f64>() / middle.len() as f64
 }
+
+/// A straight line.
+#[derive(Clone, Copy, Debug)]
+pub struct Line {
+    /// Where it begins, at 0.
+    pub base: f64,
+    /// By how much it rises for each.
+    pub slope: f64,
+}
+
+impl Line {
+    /// The one that comes nearest to the points, by least squares; of two different ones at least.
+    pub fn fit(points: &[(f64, f64)]) -> Self {
+        let count = points.len() as f64;
+        let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+        let (x, y) = (mean(|point| point.0), mean(|point| point.1));
+        let along: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
+        let spread: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
+        let slope = along / spread;
+        let base = y - slope * x;
+        Self { base, slope }
+    }
+
+    /// Its height there.
+    pub fn at(&self, x: f64) -> f64 {
+        self.base + self.slope * x
+    }
+}

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 /// How often memory is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// Bytes of a page of memory.
+const PAGE_BYTES: u64 = 4_096;
+
 /// Resident bytes of a running program.
 pub fn resident(pid: u32) -> std::io::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -57,4 +60,32 @@ pub fn send_queue(server: SocketAddr, client: SocketAddr) -> Option<u64> {
         let is_it = local == server.port() && remote == client.port();
         is_it.then(|| u64::from_str_radix(sent, 16).ok())?
     })
+}
+
+/// What the system holds for every socket, as far as it is told apart.
+const SOCKET_CACHES: [&str; 5] = ["TCP", "sock_inode_cache", "filp", "dentry", "eventpoll_epi"];
+
+/// Bytes of the system's tables for all sockets of this machine, by table. Nothing if only root may know.
+pub fn socket_tables() -> Option<Vec<(&'static str, u64)>> {
+    let table = std::fs::read_to_string("/proc/slabinfo").ok()?;
+    let bytes = |name: &str| {
+        let mut rows = table.lines().map(|line| line.split_whitespace());
+        let mut row = rows.find_map(|mut words| (words.next() == Some(name)).then_some(words))?;
+        let objects: u64 = row.next()?.parse().ok()?;
+        Some(objects * row.nth(1)?.parse::<u64>().ok()?)
+    };
+    Some(
+        SOCKET_CACHES
+            .iter()
+            .map(|name| (*name, bytes(name).unwrap_or(0)))
+            .collect(),
+    )
+}
+
+/// Bytes that wait in all TCP sockets of this machine.
+pub fn socket_buffers() -> Option<u64> {
+    let table = std::fs::read_to_string("/proc/net/sockstat").ok()?;
+    let line = table.lines().find_map(|line| line.strip_prefix("TCP:"))?;
+    let mut words = line.split_whitespace().skip_while(|word| *word != "mem").skip(1);
+    words.next()?.parse::<u64>().ok().map(|pages| pages * PAGE_BYTES)
 }

@@ -61,10 +61,21 @@ impl Server {
 
     /// Stops it and starts it on the same folder, which may be at another address.
     pub fn restart(&mut self, settings: &[(&str, &str)]) -> std::io::Result<()> {
+        self.stop()?;
+        self.resume(settings)
+    }
+
+    /// Stops it in order.
+    pub fn stop(&mut self) -> std::io::Result<()> {
         let told = Command::new("kill").arg(self.pid().to_string()).status()?;
-        if !told.success() || !self.running.wait()?.success() {
-            return Err(failure("the server did not stop as it should"));
+        match told.success() && self.running.wait()?.success() {
+            true => Ok(()),
+            false => Err(failure("the server did not stop as it should")),
         }
+    }
+
+    /// Starts it again, after it was stopped.
+    pub fn resume(&mut self, settings: &[(&str, &str)]) -> std::io::Result<()> {
         self.running = spawn(self.cores, self.folder.path(), settings)?;
         self.address = address(&read_screen(&mut self.running)?)?;
         Ok(())
