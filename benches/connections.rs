@@ -18,12 +18,12 @@
 mod bench;
 
 use bench::cores::Cores;
-use bench::cpu;
 use bench::crowd::Crowd;
 use bench::figures::{Line, mib};
 use bench::memory::{resident, socket_buffers, socket_tables};
 use bench::server::Server;
 use bench::table::Table;
+use bench::{cpu, failure};
 use clap::Parser;
 use std::mem::size_of;
 use std::path::PathBuf;
@@ -56,7 +56,7 @@ const STRUCTS: [(&str, usize); 6] = [
 #[derive(Parser)]
 struct Settings {
     /// How many connections, rising; three at least.
-    #[arg(long, value_delimiter = ',', default_value = "1000,5000,10000", num_args = 3..)]
+    #[arg(long, value_delimiter = ',', default_value = "1000,5000,10000")]
     sizes: Vec<usize>,
     /// For how many seconds they are idle.
     #[arg(long, default_value_t = 30)]
@@ -85,6 +85,9 @@ fn main() -> std::io::Result<()> {
     let mut settings = Settings::parse();
     settings.sizes.sort_unstable();
     settings.sizes.dedup();
+    if settings.sizes.len() < 3 {
+        return Err(failure("a line through all sizes but the last needs three"));
+    }
     println!("connections: {}", cores.describe());
     let mut server = Server::start(cores, &[])?;
     let streams = server.make_streams("idle", 1, 0)?;
@@ -189,9 +192,9 @@ fn print_idle(server: &Server, crowd: &mut Crowd, time: Duration) -> std::io::Re
     if time.is_zero() {
         return Ok(());
     }
-    let before = cpu::used(server.pid())?;
+    let before = cpu::spent(server.pid())?;
     crowd.read_for(time)?;
-    let used = cpu::used(server.pid())? - before;
+    let used = cpu::spent(server.pid())? - before;
     println!(
         "idle for {} s: {:.3} % of a core, {:.2} µs a second and connection",
         time.as_secs(),

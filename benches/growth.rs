@@ -179,9 +179,9 @@ impl Scene {
         let rate = (DELIVERIES / self.each).clamp(*EVENTS.start(), *EVENTS.end()) as f64;
         let interval = publishers.interval(&self.load, rate);
         self.run(&mut publishers, WARM_UP, interval)?;
-        let (before, heard) = (cpu::used(self.server.pid())?, self.crowd.heard());
+        let (before, heard) = (cpu::spent(self.server.pid())?, self.crowd.heard());
         let rate = self.run(&mut publishers, Duration::from_secs(seconds), interval)?;
-        let used = cpu::used(self.server.pid())? - before;
+        let used = cpu::spent(self.server.pid())? - before;
         let deliveries = self.crowd.heard() - heard;
         match deliveries {
             0 => Err(failure("nothing was delivered")),

@@ -22,7 +22,7 @@ pub fn spent(pid: u32) -> std::io::Result<Duration> {
     let ticks = ticks(&text).ok_or_else(|| failure("the system does not say how much time it took"))?;
     Ok(TICK * ticks)
 /// Since it started, to the nanosecond; threads that have ended do not count.
-pub fn used(pid: u32) -> std::io::Result<Duration> {
+pub fn spent(pid: u32) -> std::io::Result<Duration> {
     let mut sum = 0;
     for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         // A thread may end in between.

@@ -108,11 +108,7 @@ impl<'a> From<&'a HttpRequest> for Caller<'a> {
 
 /// The asker, by its headers, or else as who is signed in. The company is the one in the path,
 /// if the route has it there.
-pub fn asker<'a>(
-    broker: &Broker,
-    caller: impl Into<Caller<'a>>,
-    company: Option<&str>,
-) -> Result<Access, Refusal> {
+pub fn asker<'a>(broker: &Broker, caller: impl Into<Caller<'a>>, company: Option<&str>) -> Result<Access, Refusal> {
     let caller = caller.into();
     let headers = caller.headers;
     let visitor = visitor(caller);

@@ -71,7 +71,13 @@ impl Envelope {
             Done::Created => ("201", CREATED),
         };
         let parts: &[&str] = match self {
-            Envelope::Session => &[r#"{"head":{"ok":true,"status":"#, status, r#","errors":[]},"body":"#, body, "}"],
+            Envelope::Session => &[
+                r#"{"head":{"ok":true,"status":"#,
+                status,
+                r#","errors":[]},"body":"#,
+                body,
+                "}",
+            ],
             Envelope::Rest => &[
                 r#"{"head":{"status":"#,
                 status,
