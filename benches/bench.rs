@@ -15,6 +15,8 @@ pub mod letters;
 pub mod load;
 pub mod machines;
 pub mod memory;
+pub mod plot;
+pub mod scene;
 pub mod server;
 pub mod socket;
 pub mod streams;
@@ -38,6 +40,14 @@ pub fn wait_until(due: Instant) {
 /// An error in words.
 pub fn failure(text: impl Into<String>) -> std::io::Error {
     std::io::Error::other(text.into())
+}
+
+/// A number of things on the command line.
+pub fn at_least_1(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..) => Ok(count),
+        _ => Err("a whole number from 1 on is wanted".to_owned()),
+    }
 }
 
 /// What a thread returned.

@@ -18,25 +18,13 @@
 mod bench;
 
 use bench::cores::Cores;
-use bench::crowd::Crowd;
-use bench::load::{Load, Publishers};
-use bench::server::{Account, Server};
+use bench::letters;
+use bench::scene::Scene;
+use bench::server::Server;
 use bench::table::Table;
-use bench::{cpu, failure, joined, letters};
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
-use std::thread;
-use std::time::Duration;
 
-/// Sockets, at most, that streams are spread over.
-const SOCKETS: usize = 1_000;
-/// Who publishes.
-const PUBLISHERS: u32 = 4;
-/// Deliveries a second that are aimed at, and how many events a second at least and at most.
-const DELIVERIES: usize = 20_000;
-const EVENTS: std::ops::RangeInclusive<usize> = 4..=400;
-/// Before anything counts.
-const WARM_UP: Duration = Duration::from_secs(1);
 /// What is written with `--csv`.
 const COLUMNS: [&str; 5] = ["size", "workers", "cpu_us", "events_s", "deliveries"];
 
@@ -71,22 +59,6 @@ enum Curve {
     Patterns,
 }
 
-/// A server, who listens to it, and what is published.
-struct Scene {
-    server: Server,
-    crowd: Crowd,
-    load: Load,
-    /// Deliveries of each event.
-    each: usize,
-}
-
-/// A measured point.
-struct Point {
-    micros: f64,
-    rate: f64,
-    deliveries: u64,
-}
-
 fn main() -> std::io::Result<()> {
     let cores = Cores::divide();
     let settings = Settings::parse();
@@ -105,7 +77,7 @@ fn main() -> std::io::Result<()> {
         for workers in &settings.workers {
             println!("\n{}, {workers} worker(s)", curve.name());
             for size in curve.sizes(settings.largest as usize) {
-                let point = Scene::set(cores, *curve, size, *workers)?.measure(settings.seconds)?;
+                let point = set(cores, *curve, size, *workers)?.measure(settings.seconds)?;
                 println!(
                     "  {size:>7}   {:>8.2} µs of the server a delivery   ({:.0} events/s, {} deliveries)",
                     point.micros, point.rate, point.deliveries
@@ -139,72 +111,22 @@ impl Curve {
     }
 }
 
-impl Scene {
-    fn set(cores: Cores, curve: Curve, size: usize, workers: u16) -> std::io::Result<Self> {
-        let workers = workers.to_string();
-        let settings = [
-            ("STREAMGATE_WORKERS", workers.as_str()),
-            ("STREAMGATE_MAX_PATTERNS", "10000"),
-        ];
-        let server = Server::start(cores, &settings)?;
-        let (streams, subscribers) = match curve {
-            Curve::Subscribers => (1, size),
-            Curve::Streams => (size, 1),
-            Curve::Patterns => (1, 1),
-        };
-        let account = match curve {
-            Curve::Patterns => server.restricted(size)?,
-            Curve::Subscribers | Curve::Streams => server.account.clone(),
-        };
-        Self::fill(server, &account, streams, subscribers)
-    }
-
-    /// Every stream has so many subscribers.
-    fn fill(server: Server, account: &Account, streams: usize, subscribers: usize) -> std::io::Result<Self> {
-        let streams = server.make_streams("growth", streams, 0)?;
-        let mut crowd = Crowd::new()?;
-        let parts: Vec<&[String]> = streams.chunks(streams.len().div_ceil(SOCKETS)).collect();
-        crowd.admit(&server, &parts.repeat(subscribers))?;
-        let load = Load::by(account, streams, 1);
-        Ok(Self {
-            server,
-            crowd,
-            load,
-            each: subscribers,
-        })
-    }
-
-    fn measure(mut self, seconds: u64) -> std::io::Result<Point> {
-        let mut publishers = Publishers::connect(&self.server, PUBLISHERS)?;
-        let rate = (DELIVERIES / self.each).clamp(*EVENTS.start(), *EVENTS.end()) as f64;
-        let interval = publishers.interval(&self.load, rate);
-        self.run(&mut publishers, WARM_UP, interval)?;
-        let (before, heard) = (cpu::spent(self.server.pid())?, self.crowd.heard());
-        let rate = self.run(&mut publishers, Duration::from_secs(seconds), interval)?;
-        let used = cpu::spent(self.server.pid())? - before;
-        let deliveries = self.crowd.heard() - heard;
-        match deliveries {
-            0 => Err(failure("nothing was delivered")),
-            _ => Ok(Point {
-                micros: used.as_secs_f64() * 1e6 / deliveries as f64,
-                rate,
-                deliveries,
-            }),
-        }
-    }
-
-    /// Publishes for so long and has everything read; returns events a second.
-    fn run(&mut self, publishers: &mut Publishers, time: Duration, interval: Duration) -> std::io::Result<f64> {
-        let Self { crowd, load, each, .. } = self;
-        let before = crowd.heard();
-        let outcome = thread::scope(|scope| {
-            let publishing = scope.spawn(|| publishers.publish(load, time, Some(interval)));
-            while !publishing.is_finished() {
-                crowd.read_for(Duration::from_millis(10))?;
-            }
-            joined(publishing)
-        })?;
-        crowd.read_until(before + outcome.events * *each as u64)?;
-        Ok(outcome.rate())
-    }
+/// Gets everything ready for a point.
+fn set(cores: Cores, curve: Curve, size: usize, workers: u16) -> std::io::Result<Scene> {
+    let workers = workers.to_string();
+    let settings = [
+        ("STREAMGATE_WORKERS", workers.as_str()),
+        ("STREAMGATE_MAX_PATTERNS", "10000"),
+    ];
+    let server = Server::start(cores, &settings)?;
+    let (streams, subscribers) = match curve {
+        Curve::Subscribers => (1, size),
+        Curve::Streams => (size, 1),
+        Curve::Patterns => (1, 1),
+    };
+    let account = match curve {
+        Curve::Patterns => server.restricted(size)?,
+        Curve::Subscribers | Curve::Streams => server.account.clone(),
+    };
+    Scene::fill(server, &account, streams, subscribers)
 }

@@ -24,7 +24,7 @@ use bench::figures::{median, mib, rate};
 use bench::load::{Load, Outcome, Publishers};
 use bench::server::{Metrics, Server};
 use bench::table::Table;
-use bench::{failure, joined, letters};
+use bench::{at_least_1, failure, joined, letters};
 use clap::Parser;
 use std::fs::File;
 use std::io::Write;
@@ -60,13 +60,6 @@ struct Settings {
     /// Cargo says this to every bench.
     #[arg(long, hide = true)]
     bench: bool,
-}
-
-fn at_least_1(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count @ 1..) => Ok(count),
-        _ => Err("a whole number from 1 on is wanted".to_owned()),
-    }
 }
 
 /// The server's mean commit.

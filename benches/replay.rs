@@ -4,8 +4,9 @@
 //! nobody else uses: it pins the server to core 0 and itself to core 1 with `taskset`, if that is
 //! there.
 //!
-//! One stream keeps 100,000 events with `elems` of 128 bytes; the server is restarted, so that they
-//! come from the disk. On another stream an event is due every 10 ms, sent whatever became of the ones
+//! One stream keeps 100,000 events with `elems` of 128 bytes, beside others with a few (`--streams
+//! 1,100,100000` are all streams together, each in turn); the server is restarted, so that they come from
+//! the disk. On another stream an event is due every 10 ms, sent whatever became of the ones
 //! before, and read by 10 subscribers. After a second that does not count and 10 that do, 100 readers
 //! subscribe to the first stream at once with `since` 0 and read as fast as they can.
 //!
@@ -19,20 +20,25 @@ mod bench;
 use bench::cores::{Cores, stand_back};
 use bench::figures::{Durations, mib, rate};
 use bench::http::Http;
+use bench::load::{Load, Publishers};
 use bench::memory::{Watch, resident};
 use bench::server::Server;
 use bench::socket::{Heard, PONG, Socket, framed};
+use bench::table::Table;
 use bench::tally::{Tally, Wrongs};
-use bench::{failure, joined, letters, wait_until};
+use bench::{at_least_1, failure, joined, letters, wait_until};
 use clap::Parser;
 use serde_json::json;
 use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Events in one request that fills the stream.
 const ARRAY: u64 = 500;
+/// Events of each of the other streams.
+const OTHERS: u64 = 4;
 /// While it is filled, events are brought into chunks early, so that few are left to be read into memory.
 const FILLING: &[(&str, &str)] = &[("STREAMGATE_MAX_LOG_BYTES", "2097152")];
 /// While it is measured. Live events are sent without waiting for answers, so a slow disk is no reason to refuse them.
@@ -45,6 +51,8 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How soon to look again whether it is over.
 const LOOK: Duration = Duration::from_millis(200);
+/// What is written with `--csv`.
+const COLUMNS: [&str; 5] = ["streams", "events_s", "growth_mib", "live_p99_ms", "live_p99_during_ms"];
 /// The newest live event while more are to come.
 const UNKNOWN: u64 = u64::MAX;
 
@@ -63,6 +71,12 @@ struct Settings {
     /// Seconds of live events alone.
     #[arg(long, default_value_t = 10)]
     seconds: u32,
+    /// How many streams are stored, the one that is read among them; a server and all figures for each.
+    #[arg(long, default_value = "1", value_delimiter = ',', value_parser = at_least_1)]
+    streams: Vec<usize>,
+    /// A file to write the figures to.
+    #[arg(long)]
+    csv: Option<PathBuf>,
     /// Cargo says this to every bench.
     #[arg(long, hide = true)]
     bench: bool,
@@ -92,9 +106,6 @@ struct Replay {
 fn main() -> std::io::Result<()> {
     let cores = Cores::divide();
     let settings = Settings::parse();
-    let mut server = Server::start(cores, FILLING)?;
-    let stored = fill(&server, settings.events)?;
-    server.restart(MEASURED)?;
     println!(
         "replay: {} events of {} bytes, {} readers, {} live subscribers, {}",
         settings.events,
@@ -103,11 +114,26 @@ fn main() -> std::io::Result<()> {
         settings.subscribers,
         cores.describe()
     );
+    let mut table = Table::begin(settings.csv.as_deref(), &COLUMNS)?;
+    for streams in &settings.streams {
+        let mut server = Server::start(cores, FILLING)?;
+        fill_others(&server, *streams - 1)?;
+        let stored = fill(&server, settings.events)?;
+        server.restart(MEASURED)?;
+        println!("\n{streams} stored stream(s)");
+        let figures = measure(&settings, &server, &stored)?;
+        table.row(&[&[*streams as f64], &figures[..]].concat())?;
+    }
+    Ok(())
+}
+
+/// All figures; returned are those of the columns behind the streams.
+fn measure(settings: &Settings, server: &Server, stored: &str) -> std::io::Result<[f64; 4]> {
     let stream = server.make_stream("replay/live", 1_000)?;
     let sockets: Vec<Socket> = (0..settings.subscribers)
-        .map(|_| subscribed(&server, &stream))
+        .map(|_| subscribed(server, &stream))
         .collect::<Result<_, _>>()?;
-    let publisher = Socket::connect(&server, None)?;
+    let publisher = Socket::connect(server, None)?;
     let (live, watch) = (Live::new(), Watch::default());
     let (replay, heard) = thread::scope(|scope| {
         let _ends = Ends(&live, &watch);
@@ -120,7 +146,7 @@ fn main() -> std::io::Result<()> {
             .map(|socket| scope.spawn(|| live.listen(socket)))
             .collect();
         wait_until(live.start + WARM_UP + Duration::from_secs(settings.seconds.into()));
-        let replay = replay(&settings, &server, &stored, &watch)?;
+        let replay = replay(settings, server, stored, &watch)?;
         live.is_over.store(true, Ordering::SeqCst);
         joined(publishing)?;
         joined(acknowledging)?;
@@ -129,10 +155,10 @@ fn main() -> std::io::Result<()> {
         joined(watching)?;
         Ok::<_, std::io::Error>((replay, heard))
     })?;
-    print_live(&live, &replay, &heard);
-    print_replay(&settings, &server, &replay, &watch)?;
-    check(&settings, &live, &replay, &heard);
-    Ok(())
+    let [alone, beside] = print_live(&live, &replay, &heard);
+    let (growth, speed) = print_replay(settings, server, &replay, &watch)?;
+    check(settings, &live, &replay, &heard);
+    Ok([speed, growth, alone, beside])
 }
 
 /// Ends the threads when what waits for them fails.
@@ -143,6 +169,20 @@ impl Drop for Ends<'_> {
         self.0.is_over.store(true, Ordering::SeqCst);
         self.1.stop();
     }
+}
+
+/// Makes streams that nobody reads, with a few events each.
+fn fill_others(server: &Server, count: usize) -> std::io::Result<()> {
+    if count == 0 {
+        return Ok(());
+    }
+    let streams = server.make_streams("replay/other", count, OTHERS)?;
+    let load = Load::new(server, streams, OTHERS);
+    let mut publishers = Publishers::connect(server, 16)?;
+    while load.requests() < count {
+        publishers.publish(&load, LOOK, None)?;
+    }
+    Ok(())
 }
 
 /// Makes the stream that is replayed, full; returns its id.
@@ -326,7 +366,8 @@ async fn read_one(socket: Socket, events: u64) -> std::io::Result<Tally> {
 
 // --- what is printed ----------------------------------------------------------------------------
 
-fn print_live(live: &Live, replay: &Replay, heard: &[(Tally, Vec<Sample>)]) {
+/// Returns the 99th percentiles, without and during the replay, in milliseconds.
+fn print_live(live: &Live, replay: &Replay, heard: &[(Tally, Vec<Sample>)]) -> [f64; 2] {
     let between = |from: Instant, to: Instant| {
         let samples = heard.iter().flat_map(|(_, samples)| samples);
         let counted = samples.filter(|sample| (from..to).contains(&sample.due));
@@ -347,9 +388,11 @@ fn print_live(live: &Live, replay: &Replay, heard: &[(Tally, Vec<Sample>)]) {
         beside.ms(500) / alone.ms(500),
         beside.ms(990) / alone.ms(990)
     );
+    [alone.ms(990), beside.ms(990)]
 }
 
-fn print_replay(settings: &Settings, server: &Server, replay: &Replay, watch: &Watch) -> std::io::Result<()> {
+/// Returns the growth of memory, in MiB, and events a second.
+fn print_replay(settings: &Settings, server: &Server, replay: &Replay, watch: &Watch) -> std::io::Result<(f64, f64)> {
     let (before, highest) = (replay.resident, watch.take_highest());
     println!(
         "  memory         before {:.1} MiB   highest {:.1} MiB   growth {:.1} MiB",
@@ -369,7 +412,7 @@ fn print_replay(settings: &Settings, server: &Server, replay: &Replay, watch: &W
         metrics.count("log_events_read"),
         metrics.count("log_chunks_read")
     );
-    Ok(())
+    Ok((mib(highest.saturating_sub(before)), rate(events, time)))
 }
 
 /// Counts are no matter of speed: they have to be right.

@@ -72,6 +72,11 @@ impl Load {
         }
     }
 
+    /// How many requests were made of it.
+    pub fn requests(&self) -> usize {
+        self.turn.load(Ordering::Relaxed)
+    }
+
     /// Writes the next stream into a publisher's own request; all names are equally long.
     fn address(&self, request: &mut [u8]) {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);

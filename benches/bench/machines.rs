@@ -103,7 +103,8 @@ const fn level(name: &'static str, unit: &'static str, sizes: &'static [usize], 
 
 // --- what they work on --------------------------------------------------------------------------
 
-fn stream(number: usize) -> StreamId {
+/// A stream's name.
+pub fn stream(number: usize) -> StreamId {
     let mut bytes = [0; 12];
     bytes[4..].copy_from_slice(&(number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
     StreamId::new(bytes)
@@ -118,6 +119,20 @@ fn elems(bytes: usize) -> Payload {
     let start = r#"{"n":7,"kind":"door","fill":""#;
     let fill = "x".repeat(bytes.saturating_sub(start.len() + 2));
     Payload::stored(format!("{start}{fill}\"}}").into())
+}
+
+/// An event of the first stream.
+pub fn event() -> Event {
+    event_of(0)
+}
+
+/// An event of some stream.
+pub fn event_of(number: usize) -> Event {
+    let stream = stream(number);
+    Event {
+        stream,
+        ..Letters::new(ELEMS).next()
+    }
 }
 
 /// Events of one stream, alike but for their places; nobody has made a frame of one yet.
