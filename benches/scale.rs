@@ -6,17 +6,18 @@
 //! about a minute. `benches/FIGURES.md` has the argument; this has its inputs and its arithmetic:
 //!
 //! - a request: what the workers take for each durable event, parsing and answering. Spreads over cores.
-//! - the writer: what all other threads take for each durable event (numbering, SQLite, syncing), and how
-//!   long the disk takes for its bytes, which nobody waits for but the writer. There is one.
-//! - a push: what the writer takes to put an event into one worker's mailbox, while that worker empties it
+//! - the one: what only one at a time can do. For a durable event it is the writer, all other threads
+//!   (numbering, SQLite, syncing) and how long the disk takes for its bytes. For one that no stream keeps
+//!   it is the lock under which it is numbered and shown.
+//! - a push: what it takes to put an event into one worker's mailbox, while that worker empties it
 //!   on another core; and what finding out whose mailboxes takes, among 100,000 streams.
 //! - a delivery: what a worker takes for each subscriber, the write to the socket included. Spreads too.
 //!
 //! With F subscribers of each event, spread evenly over the workers of N cores, min(F, N) mailboxes get it.
-//! They do N / (request + F × delivery) events a second; the writer, which has one more core to itself,
-//! 1 / (writer + find + min(F, N) × push). The less of them is what there is. With 128 requests in flight,
-//! commits are as large as they are where many cores publish. Not in it: caches and memory that more cores share, the
-//! network's card, and streams that keep nothing, whose events need no writer but its lock.
+//! They do N / (request + F × delivery) events a second; the one, for which a writer has one more core to
+//! itself, 1 / (one + find + min(F, N) × push). The less of them is what there is. With 128 requests in
+//! flight, commits are as large as they are where many cores publish. Not in it: caches and memory that
+//! more cores share, what waiting for a lock costs, and the network's card.
 
 mod bench;
 
@@ -38,8 +39,8 @@ use streamgate::hub::Hub;
 use streamgate::hub::mailbox::Post;
 use streamgate::metrics::Metrics;
 
-/// Whose events are measured: arrays of so many, and single ones.
-const SHAPES: [u64; 2] = [64, 1];
+/// Events of a request whose streams keep them.
+const BATCHES: [u64; 2] = [64, 1];
 /// Subscribers between which a delivery's cost is measured.
 const FEW: usize = 1;
 const MANY: usize = 1_000;
@@ -57,6 +58,8 @@ const COMMIT_BYTES: usize = 4_194_304;
 /// For which cores and subscribers it is calculated.
 const CORES: [u32; 5] = [1, 2, 4, 16, 64];
 const SUBSCRIBERS: [u32; 5] = [0, 1, 10, 100, 10_000];
+/// More cores than are looked at.
+const MOST: u32 = 1_024;
 
 /// Calculates what more cores would do.
 #[derive(Parser)]
@@ -71,11 +74,19 @@ struct Settings {
 
 /// What was measured, in microseconds.
 struct Inputs {
-    /// For each shape: what workers take, and what the writer takes, for an event.
-    events: [(f64, f64); SHAPES.len()],
+    kinds: Vec<Kind>,
     push: f64,
     find: f64,
     delivery: f64,
+}
+
+/// A kind of events, and what one of them costs in microseconds.
+struct Kind {
+    name: String,
+    /// Of a worker, without deliveries.
+    request: f64,
+    /// Of what only one at a time can do, without pushes.
+    one: f64,
 }
 
 fn main() -> std::io::Result<()> {
@@ -83,20 +94,26 @@ fn main() -> std::io::Result<()> {
     let settings = Settings::parse();
     println!("scale: {}", cores.describe());
     let (push, find) = (push(cores)?, find());
-    let delivery = delivery(cores, settings.seconds)?;
-    let mut events = [(0.0, 0.0); SHAPES.len()];
-    for (batch, event) in SHAPES.iter().zip(&mut events) {
-        *event = ingest(cores, *batch, settings.seconds)?;
+    let [few, many] = [FEW, MANY].map(|subscribers| delivered(cores, subscribers, settings.seconds));
+    let (few, many) = (few?, many?);
+    let delivery = (many - few) / (MANY - FEW) as f64;
+    let mut kinds = vec![Kind {
+        name: "single events, not kept".to_owned(),
+        request: few - FEW as f64 * delivery,
+        one: mean(machines::ledger_number(STREAMS)),
+    }];
+    for batch in BATCHES {
+        kinds.push(ingest(cores, batch, settings.seconds)?);
     }
     let inputs = Inputs {
-        events,
+        kinds,
         push,
         find,
         delivery,
     };
     inputs.print();
-    for (shape, batch) in SHAPES.iter().enumerate() {
-        inputs.print_rates(shape, *batch);
+    for kind in &inputs.kinds {
+        inputs.print_rates(kind);
     }
     Ok(())
 }
@@ -106,60 +123,59 @@ fn main() -> std::io::Result<()> {
 impl Inputs {
     fn print(&self) {
         println!("\nmeasured, in µs");
-        for (batch, (request, writer)) in SHAPES.iter().zip(self.events) {
-            println!("  an event, {batch:>2} a request    {request:>8.3} of the workers, {writer:.3} of the writer");
+        println!("  a push                        {:>8.3}", self.push);
+        println!("  finding who listens           {:>8.3}", self.find);
+        println!("  a delivery                    {:>8.3}", self.delivery);
+        for Kind { name, request, one } in &self.kinds {
+            println!("  {name:<29} {request:>8.3} of the workers, {one:.3} of the one");
         }
-        println!("  a push                   {:>8.3}", self.push);
-        println!("  finding who listens      {:>8.3}", self.find);
-        println!("  a delivery               {:>8.3}", self.delivery);
     }
 
     /// Events a second that so many cores do.
-    fn by_cores(&self, shape: usize, cores: u32, subscribers: u32) -> f64 {
-        let each = self.events[shape].0 + f64::from(subscribers) * self.delivery;
-        f64::from(cores) * 1e6 / each
+    fn by_cores(&self, kind: &Kind, cores: u32, subscribers: u32) -> f64 {
+        f64::from(cores) * 1e6 / (kind.request + f64::from(subscribers) * self.delivery)
     }
 
-    /// Events a second that one writer does for so many cores.
-    fn by_writer(&self, shape: usize, cores: u32, subscribers: u32) -> f64 {
+    /// Events a second that one at a time does for so many cores.
+    fn by_one(&self, kind: &Kind, cores: u32, subscribers: u32) -> f64 {
         let pushes = f64::from(cores.min(subscribers)) * self.push;
-        1e6 / (self.events[shape].1 + self.find + pushes)
+        1e6 / (kind.one + self.find + pushes)
     }
 
-    fn print_rates(&self, shape: usize, batch: u64) {
-        println!("\n{batch} event(s) a request: events/s, and deliveries/s, by subscribers of each event");
+    fn print_rates(&self, kind: &Kind) {
+        println!(
+            "\n{}: events/s and deliveries/s, by subscribers of each event",
+            kind.name
+        );
         print!("  cores");
         SUBSCRIBERS.iter().for_each(|count| print!("{count:>24}"));
         println!();
         for cores in CORES {
             print!("  {cores:>5}");
             for subscribers in SUBSCRIBERS {
-                let (done, written) = (
-                    self.by_cores(shape, cores, subscribers),
-                    self.by_writer(shape, cores, subscribers),
-                );
-                let rate = done.min(written);
-                let mark = if written < done { 'w' } else { ' ' };
-                print!("{:>11.0}{mark}{:>12.0}", rate, rate * f64::from(subscribers));
+                let by_cores = self.by_cores(kind, cores, subscribers);
+                let by_one = self.by_one(kind, cores, subscribers);
+                let rate = by_cores.min(by_one);
+                let mark = if by_one < by_cores { '!' } else { ' ' };
+                print!("{rate:>11.0}{mark}{:>12.0}", rate * f64::from(subscribers));
             }
             println!();
         }
-        println!("  w: it is the writer that does not do more");
-        print!("  cores that one writer keeps busy:");
+        println!("  !: it is the one that does no more");
+        print!("  cores that it keeps busy:");
         for subscribers in SUBSCRIBERS {
-            match self.enough(shape, subscribers) {
+            match self.enough(kind, subscribers) {
                 Some(cores) => print!("   {subscribers}: {cores}"),
-                None => print!("   {subscribers}: over 1,024"),
+                None => print!("   {subscribers}: {MOST} and more"),
             }
         }
         println!();
     }
 
-    /// The most cores for which the writer is not what there is too little of.
-    fn enough(&self, shape: usize, subscribers: u32) -> Option<u32> {
-        let is_short =
-            |cores: &u32| self.by_writer(shape, *cores, subscribers) < self.by_cores(shape, *cores, subscribers);
-        (1..=1_024).find(is_short).map(|cores| cores - 1)
+    /// The most cores for which the one is not what there is too little of.
+    fn enough(&self, kind: &Kind, subscribers: u32) -> Option<u32> {
+        let is_short = |cores: &u32| self.by_one(kind, *cores, subscribers) < self.by_cores(kind, *cores, subscribers);
+        (1..=MOST).find(is_short).map(|cores| cores - 1)
     }
 }
 
@@ -229,19 +245,16 @@ fn find() -> f64 {
     micros
 }
 
-/// By how much a server takes longer for each subscriber of an event.
-fn delivery(cores: Cores, seconds: u64) -> std::io::Result<f64> {
-    let cost = |subscribers: usize| -> std::io::Result<f64> {
-        let server = Server::start(cores, &[("STREAMGATE_WORKERS", "1")])?;
-        let account = server.account.clone();
-        let point = Scene::fill(server, &account, 1, subscribers)?.measure(seconds)?;
-        Ok(point.micros * subscribers as f64)
-    };
-    Ok((cost(MANY)? - cost(FEW)?) / (MANY - FEW) as f64)
+/// What a server takes for an event that so many get and no stream keeps.
+fn delivered(cores: Cores, subscribers: usize, seconds: u64) -> std::io::Result<f64> {
+    let server = Server::start(cores, &[("STREAMGATE_WORKERS", "1")])?;
+    let account = server.account.clone();
+    let point = Scene::fill(server, &account, 1, subscribers)?.measure(seconds)?;
+    Ok(point.micros * subscribers as f64)
 }
 
 /// What the workers take for a durable event, and what the writer does.
-fn ingest(cores: Cores, batch: u64, seconds: u64) -> std::io::Result<(f64, f64)> {
+fn ingest(cores: Cores, batch: u64, seconds: u64) -> std::io::Result<Kind> {
     let server = Server::start(cores, &[("STREAMGATE_WORKERS", "1")])?;
     let streams = server.make_streams("scale", 100, 1_000)?;
     let load = Load::new(&server, streams, batch);
@@ -260,7 +273,11 @@ fn ingest(cores: Cores, batch: u64, seconds: u64) -> std::io::Result<(f64, f64)>
     }
     let each = |at: usize| (after[at] - before[at]).as_secs_f64() * 1e6 / outcome.events as f64;
     let disk = disk(server.folder())? * bytes as f64 / outcome.events as f64;
-    Ok((each(0), each(1) + disk))
+    Ok(Kind {
+        name: format!("durable, {batch} a request"),
+        request: each(0),
+        one: each(1) + disk,
+    })
 }
 
 /// Microseconds that the disk takes for a byte, in commits that are full.

@@ -16,9 +16,11 @@ use streamgate::domain::path::{CompanyName, Path};
 use streamgate::domain::payload::Payload;
 use streamgate::domain::position::{Epoch, Offset};
 use streamgate::domain::scope::{Scope, ScopeJson, Verb, Verbs};
+use streamgate::domain::stream::{Rules, Stream};
 use streamgate::engine::connection::ConnectionKey;
 use streamgate::engine::filter::{Filter, Subject};
 use streamgate::engine::index::{Index, Subscriber};
+use streamgate::engine::ledger::Ledger;
 use streamgate::engine::outbox::Outbox;
 use streamgate::engine::pulse::Moment;
 use streamgate::engine::record::Body;
@@ -36,7 +38,7 @@ const ROOM: usize = 1 << 30;
 /// Bytes of an event's `elems` where the size is another.
 const ELEMS: usize = 128;
 
-/// Streams in all tables of `index.find` together.
+/// Streams in all tables together, where one is found.
 pub const FINDS: usize = 100_000;
 
 /// One turn of the work.
@@ -71,6 +73,7 @@ pub const CASES: &[Case] = &[
     level("index.find", "streams", &[1, 1_000, 100_000], index_find),
     level("index.change", "subscribers", &[1, 100, 10_000], index_change),
     level("subscription.follow", "events", &[1, 64], subscription_follow),
+    level("ledger.number", "streams", &[1, 1_000, 100_000], ledger_number),
     linear("outbox.pass", "chunks", &[1, 16, 256], outbox_pass),
     linear("frame.text", "bytes", &[128, 1_024, 65_536], frame_text),
     linear("frame.event", "bytes", &[128, 1_024, 16_384], frame_event),
@@ -119,6 +122,20 @@ fn elems(bytes: usize) -> Payload {
     let start = r#"{"n":7,"kind":"door","fill":""#;
     let fill = "x".repeat(bytes.saturating_sub(start.len() + 2));
     Payload::stored(format!("{start}{fill}\"}}").into())
+}
+
+/// A stream that keeps nothing.
+fn unkept(number: usize) -> Stream {
+    Stream {
+        id: stream(number),
+        path: path("/acme/door/1"),
+        description: String::new(),
+        capacity: 0,
+        rules: Rules::default(),
+        creator: SYSTEM,
+        created_ms: 0,
+        edited: None,
+    }
 }
 
 /// An event of the first stream.
@@ -256,6 +273,27 @@ fn subscription_follow(events: usize) -> Turn {
         if let Step::PushFrom(_) = black_box(subscription.on_run(first, last)) {
             subscription.advance(last);
         }
+    })
+}
+
+/// Gives an event of one stream of many its place, another stream each turn; they keep nothing. It is
+/// what happens behind the lock that all publishers share, as far as no disk is in it.
+pub fn ledger_number(streams: usize) -> Turn {
+    let made: Vec<Stream> = (0..streams).map(unkept).collect();
+    let mut ledgers: Vec<Ledger> = (0..FINDS / streams).map(|_| Ledger::new(ROOM)).collect();
+    for ledger in &mut ledgers {
+        made.iter().for_each(|stream| _ = ledger.open(stream));
+    }
+    let draft = Letters::new(ELEMS).next().draft;
+    let mut turn = 0;
+    Box::new(move || {
+        let (ledger, stream) = (turn / streams % ledgers.len(), &made[turn % streams]);
+        let ledger = &mut ledgers[ledger];
+        turn += 1;
+        ledger.open(stream);
+        black_box(ledger.is_free(&stream.id));
+        let event = ledger.number(stream, SYSTEM, 0, Stamp::UNKNOWN, draft.clone());
+        ledger.take(&event);
     })
 }
 
