@@ -1,28 +1,8 @@
-//! What the system says of the processor's time that the server took.
-//! How long a running program was on a processor: what all its threads took, system calls included.
 //! How long a running program was on a processor, system calls included, to the nanosecond.
 
 use crate::bench::failure;
 use std::time::Duration;
 
-/// Linux counts time for programs in hundredths of a second, whatever its own clock does.
-const TICK: Duration = Duration::from_millis(10);
-/// Where the time that a program took, its own and the system's for it, stands behind its name.
-const OWN: usize = 11;
-
-/// The processor's time that a running program took so far, to a hundredth of a second.
-pub fn spent(pid: u32) -> std::io::Result<Duration> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let ticks = |text: &str| {
-        // The name may have spaces and brackets in it; what follows the last one has none.
-        let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(OWN);
-        let own: u32 = fields.next()?.parse().ok()?;
-        let system: u32 = fields.next()?.parse().ok()?;
-        Some(own + system)
-    };
-    let ticks = ticks(&text).ok_or_else(|| failure("the system does not say how much time it took"))?;
-    Ok(TICK * ticks)
-/// Since it started, to the nanosecond; threads that have ended do not count.
 /// All its threads together, since it started; those that have ended do not count.
 pub fn spent(pid: u32) -> std::io::Result<Duration> {
     spent_by(pid, |_| true)

@@ -170,13 +170,9 @@ impl Socket {
         raw.connect(&server.address.into())?;
         let mut stream = TcpStream::from(raw);
         stream.set_nodelay(true)?;
-        let upgrade = format!(
-            "GET /session/{session}/ws HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c3RyZWFtZ2F0ZSBiZW5jaA==\r\n{headers}\r\n",
-            server.address
-        );
-        stream.write_all(upgrade.as_bytes())?;
-        stream.write_all(upgrade(server.address, &session).as_bytes())?;
+        let upgrade = upgrade(server.address, &session);
+        let head = upgrade.strip_suffix("\r\n").unwrap_or(&upgrade);
+        stream.write_all(format!("{head}{headers}\r\n").as_bytes())?;
         let mut head = Vec::new();
         // Byte by byte, so that nothing behind it is taken.
         while !head.ends_with(b"\r\n\r\n") {

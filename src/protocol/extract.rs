@@ -51,7 +51,9 @@ impl<'a> Headers<'a> {
         match self {
             Headers::Map(map) => map.get(name).map(|value| Value(value.as_bytes())),
             Headers::List(list) => {
-                let mut named = list.iter().filter(|field| field.name.eq_ignore_ascii_case(name.as_str()));
+                let mut named = list
+                    .iter()
+                    .filter(|field| field.name.eq_ignore_ascii_case(name.as_str()));
                 named.next().map(|field| Value(field.value))
             }
         }
@@ -67,7 +69,9 @@ impl<'a> Headers<'a> {
         match self {
             Headers::Map(map) => map.get_all(name).map(|value| Value(value.as_bytes())).collect(),
             Headers::List(list) => {
-                let named = list.iter().filter(|field| field.name.eq_ignore_ascii_case(name.as_str()));
+                let named = list
+                    .iter()
+                    .filter(|field| field.name.eq_ignore_ascii_case(name.as_str()));
                 named.map(|field| Value(field.value)).collect()
             }
         }
@@ -180,11 +184,7 @@ fn cookie(headers: Headers<'_>) -> Option<&str> {
 /// The whole body, however it calls itself: `curl -d` names no JSON, and the clients that we
 /// serve do not either. Refused with `limit.body`, `body.malformed`, `body.encoding`
 /// or `request.timeout`.
-pub async fn body<'a>(
-    broker: &Broker,
-    caller: impl Into<Caller<'a>>,
-    payload: Payload,
-) -> Result<Bytes, Refusal> {
+pub async fn body<'a>(broker: &Broker, caller: impl Into<Caller<'a>>, payload: Payload) -> Result<Bytes, Refusal> {
     let coding = caller.into().headers.get(&CONTENT_ENCODING);
     if coding.is_some_and(|coding| coding.0 != b"identity") {
         let text = "this version does not know compressed bodies yet";
@@ -198,10 +198,7 @@ pub async fn body<'a>(
 }
 
 /// Most bodies come in one piece, which is not copied.
-async fn collect(
-    mut payload: Payload,
-    most: usize,
-) -> Result<Bytes, Refusal> {
+async fn collect(mut payload: Payload, most: usize) -> Result<Bytes, Refusal> {
     let (mut first, mut more) = (Bytes::new(), BytesMut::new());
     while let Some(piece) = payload.next().await {
         let piece = piece.map_err(|_| Refusal::new(Code::BodyMalformed, "the body ended too early"))?;

@@ -175,7 +175,12 @@ impl Guest {
 
     async fn read(&mut self, keep_alive: Duration) -> io::Result<Read> {
         let patience = if self.idles() { keep_alive } else { WHOLE_TIME };
-        let came = within(&mut self.timer, self.since + patience, self.socket.read_buf(&mut self.inbox)).await;
+        let came = within(
+            &mut self.timer,
+            self.since + patience,
+            self.socket.read_buf(&mut self.inbox),
+        )
+        .await;
         match came.transpose()? {
             Some(0) => Ok(Read::End),
             Some(_) => Ok(Read::More),

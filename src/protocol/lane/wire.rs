@@ -183,7 +183,10 @@ pub fn put(out: &mut Vec<u8>, answer: &Answer) {
 /// The date is written anew once a second.
 fn put_date(out: &mut Vec<u8>) {
     thread_local!(static WRITTEN: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) });
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     WRITTEN.with_borrow_mut(|(second, text)| {
         if *second != since || text.is_empty() {
             *second = since;
