@@ -254,7 +254,8 @@ fn serve_http(
             stopping: stopping.clone(),
             keep_alive: KEEP_ALIVE,
         });
-        let porch = tls.clone().map(|tls| Rc::new(Porch::new(tls, Arc::clone(&broker))));
+        let porch = |tls| Rc::new(Porch::new(tls, Arc::clone(&broker), stopping.clone()));
+        let porch = tls.clone().map(porch);
         let http = HttpService::build()
             .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
             .graceful_shutdown_signal(move || {

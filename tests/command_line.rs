@@ -32,6 +32,8 @@ mod settings;
 mod settled;
 #[path = "command_line/shell.rs"]
 mod shell;
+#[path = "command_line/tls.rs"]
+mod tls;
 #[path = "command_line/tokens.rs"]
 mod tokens;
 #[path = "command_line/torture.rs"]

@@ -332,3 +332,21 @@ async fn who_does_nothing_but_change_keys_is_sent_away() {
     tokio::time::timeout(DEADLINE, changing).await.expect("an end in time");
     stage.end().await;
 }
+
+/// Handshakes that wait for nothing do not hold up a stop.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_does_not_wait_for_handshakes() {
+    let mut stage = Stage::secure(&["--shutdown-timeout", "1h"]).await;
+    let mut knocking = Vec::new();
+    for _ in 0..10 {
+        let mut stream = TcpStream::connect(bridge(&stage).server()).await.expect("a connection");
+        stream.write_all(b"\x16\x03").await.expect("bytes that are taken");
+        knocking.push(stream);
+    }
+    // Whoever came after them has been let in, so they are on their porches.
+    for _ in 0..4 {
+        subject(&stage).await;
+    }
+    stage.stop().await;
+    drop(knocking);
+}

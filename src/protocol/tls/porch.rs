@@ -9,8 +9,9 @@ use crate::protocol::reply::Envelope;
 use crate::protocol::socket::Socket;
 use crate::protocol::tls::Tls;
 use crate::protocol::upgrade;
+use actix_server::GracefulShutdownSignal;
 use rustls::ServerConfig;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
@@ -30,54 +31,61 @@ const TURNS: usize = 4;
 pub struct Porch {
     config: Arc<ServerConfig>,
     broker: Arc<Broker>,
+    stopping: GracefulShutdownSignal,
     turns: Semaphore,
-    /// Who waits, by order of arrival.
-    waiting: RefCell<BTreeMap<u64, Rc<Notify>>>,
-    arrivals: Cell<u64>,
+    places: RefCell<Places>,
+}
+
+/// Who waits, by order of arrival.
+#[derive(Default)]
+struct Places {
+    taken: BTreeMap<u64, Rc<Notify>>,
+    arrivals: u64,
+}
+
+impl Places {
+    /// Takes a place among at most `most`, if need be of who has waited longest, who is told.
+    fn take(&mut self, most: usize) -> (u64, Rc<Notify>) {
+        if self.taken.len() >= most
+            && let Some((_, longest)) = self.taken.pop_first()
+        {
+            longest.notify_one();
+        }
+        let (number, place) = (self.arrivals, Rc::new(Notify::new()));
+        self.arrivals += 1;
+        self.taken.insert(number, Rc::clone(&place));
+        (number, place)
+    }
 }
 
 impl Porch {
-    /// An empty one; `config` is shared by all workers.
-    pub fn new(config: Arc<ServerConfig>, broker: Arc<Broker>) -> Self {
+    /// An empty one; `config` is shared by all workers. When the server stops, all are sent away.
+    pub fn new(config: Arc<ServerConfig>, broker: Arc<Broker>, stopping: GracefulShutdownSignal) -> Self {
         Self {
             config,
             broker,
+            stopping,
             turns: Semaphore::new(TURNS),
-            waiting: RefCell::default(),
-            arrivals: Cell::default(),
+            places: RefCell::default(),
         }
     }
 
     /// Shakes hands with who has connected.
     pub async fn enter(&self, stream: TcpStream) -> io::Result<Socket> {
-        let (number, dismissed) = self.wait();
+        let (number, dismissed) = self.places.borrow_mut().take(HANDSHAKES);
         let entered = tokio::select! {
             entered = tokio::time::timeout(HANDSHAKE_TIME, self.receive(stream)) => {
                 entered.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             }
+            () = self.stopping.notified() => Err(io::ErrorKind::ConnectionAborted.into()),
             () = dismissed.notified() => Err(io::ErrorKind::ConnectionAborted.into()),
         };
-        self.waiting.borrow_mut().remove(&number);
+        self.places.borrow_mut().taken.remove(&number);
         match &entered {
             Ok(_) => self.broker.metrics().tls_handshakes.inc(),
             Err(_) => self.broker.metrics().tls_handshakes_failed.inc(),
         };
         entered
-    }
-
-    /// Takes a place, if need be of who has waited longest.
-    fn wait(&self) -> (u64, Rc<Notify>) {
-        let number = self.arrivals.get();
-        self.arrivals.set(number + 1);
-        let place = Rc::new(Notify::new());
-        let mut waiting = self.waiting.borrow_mut();
-        if waiting.len() >= HANDSHAKES
-            && let Some((_, longest)) = waiting.pop_first()
-        {
-            longest.notify_one();
-        }
-        waiting.insert(number, Rc::clone(&place));
-        (number, place)
     }
 
     /// Keys are made only for who has said something, and something that can be TLS.
@@ -105,4 +113,22 @@ fn plain_answer(refusal: &Refusal) -> String {
         "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
          connection: close\r\n\r\n{body}"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn who_has_waited_longest_makes_room() {
+        let mut places = Places::default();
+        let taken: Vec<_> = (0..5).map(|_| places.take(3)).collect();
+        assert_eq!(places.taken.keys().copied().collect::<Vec<_>>(), [2, 3, 4]);
+        let told = taken.iter().map(|(_, place)| place.notified().now_or_never().is_some());
+        assert_eq!(told.collect::<Vec<_>>(), [true, true, false, false, false]);
+        places.taken.remove(&3);
+        places.take(3);
+        assert_eq!(places.taken.keys().copied().collect::<Vec<_>>(), [2, 4, 5]);
+    }
 }

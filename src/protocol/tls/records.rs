@@ -202,3 +202,118 @@ fn push<E: Short>(waiting: &mut BytesMut, mut write: impl FnMut(&mut [u8]) -> Re
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::crypto::ring;
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion, version};
+    use std::io::{Read, Write};
+
+    /// A client and the records of its server, before the client's hello.
+    fn pair(version: &'static SupportedProtocolVersion) -> (ClientConnection, Records) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let mut trusted = RootCertStore::empty();
+        trusted.add(made.cert.der().clone()).expect("a root");
+        let provider = || Arc::new(ring::default_provider());
+        let client = ClientConfig::builder_with_provider(provider());
+        let client = client.with_protocol_versions(&[version]).expect("a version");
+        let client = client.with_root_certificates(trusted).with_no_client_auth();
+        let name = ServerName::try_from("localhost").expect("a name");
+        let client = ClientConnection::new(Arc::new(client), name).expect("a client");
+        let key = made.signing_key.serialize_der().try_into().expect("a key");
+        let server = ServerConfig::builder_with_provider(provider());
+        let server = server.with_safe_default_protocol_versions().expect("versions");
+        let server = server.with_no_client_auth();
+        let server = server
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .expect("a pair");
+        (client, Records::new(Arc::new(server)).expect("a server"))
+    }
+
+    /// Carries what each has to say to the other until both are silent, in pieces; returns the server's text.
+    fn talk(client: &mut ClientConnection, server: &mut Records, piece: usize) -> Result<BytesMut, Error> {
+        let mut text = BytesMut::new();
+        loop {
+            let mut said = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut said).expect("memory");
+            }
+            for piece in said.chunks_mut(piece) {
+                server.receive(piece, &mut text)?;
+            }
+            let answer = server.waiting().to_vec();
+            for mut piece in answer.chunks(piece) {
+                server.wrote(piece.len());
+                while !piece.is_empty() {
+                    client.read_tls(&mut piece).expect("room");
+                    client.process_new_packets().expect("legal records");
+                }
+            }
+            if said.is_empty() && answer.is_empty() {
+                return Ok(text);
+            }
+        }
+    }
+
+    #[test]
+    fn text_goes_both_ways_in_any_pieces_and_nothing_is_kept() {
+        let long: Vec<u8> = (0..40_000_u32).map(|n| (n % 251) as u8).collect();
+        for (version, piece) in [(&version::TLS12, 1), (&version::TLS13, 1), (&version::TLS13, 5_000)] {
+            let (mut client, mut server) = pair(version);
+            talk(&mut client, &mut server, piece).expect("a handshake");
+            assert!(!server.is_handshaking() && !client.is_handshaking());
+            client.set_buffer_limit(None);
+            client.writer().write_all(&long).expect("memory");
+            assert_eq!(talk(&mut client, &mut server, piece).expect("text"), long);
+            let mut heard = Vec::new();
+            for part in long.chunks(TEXT_BYTES) {
+                server.seal(part).expect("keys");
+                talk(&mut client, &mut server, piece).expect("records");
+                let mut room = vec![0; TEXT_BYTES];
+                let count = client.reader().read(&mut room).expect("text");
+                heard.extend_from_slice(&room[..count]);
+            }
+            assert_eq!(heard, long);
+            assert_eq!((server.part.capacity(), server.waiting.capacity()), (0, 0));
+            client.send_close_notify();
+            server.close().expect("an end");
+            talk(&mut client, &mut server, piece).expect("an end");
+            assert!(server.has_ended());
+            assert_eq!(
+                client.reader().read(&mut [0; 1]).expect("an end in the words of TLS"),
+                0
+            );
+            server.close().ok();
+            assert_eq!(server.waiting(), b"", "it is said once");
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_is_answered_with_an_alert() {
+        let (mut client, mut server) = pair(&version::TLS13);
+        talk(&mut client, &mut server, 100).expect("a handshake");
+        let mut forged = *b"\x17\x03\x03\x00\x15012345678901234567890";
+        let refused = server.receive(&mut forged, &mut BytesMut::new());
+        assert_eq!(refused, Err(Error::DecryptError));
+        assert_eq!(server.waiting().first(), Some(&23), "an alert is sealed as well");
+        client.read_tls(&mut server.waiting()).expect("room");
+        assert!(matches!(client.process_new_packets(), Err(Error::AlertReceived(_))));
+    }
+
+    #[test]
+    fn a_hello_without_end_is_refused() {
+        let (_, mut server) = pair(&version::TLS13);
+        let mut record = [
+            &b"\x16\x03\x01\x3f\x00"[..],
+            &b"\x01\x00\xff\x00\x03\x03"[..],
+            &[0; 16_122],
+        ]
+        .concat();
+        let mut text = BytesMut::new();
+        server.receive(&mut record.clone(), &mut text).expect("it may go on");
+        assert!(server.receive(&mut record, &mut text).is_err());
+        assert!(server.part.len() <= PART_BYTES + record.len());
+    }
+}
