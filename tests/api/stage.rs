@@ -4,7 +4,8 @@
 //! must [`Stage::end`] it, which asserts that the server has nothing left of anybody.
 //!
 //! With `STREAMGATE_TEST_TLS=1` every stage speaks TLS, and its clients reach it through a bridge: so
-//! all stories can be told once more behind TLS.
+//! all stories can be told once more behind TLS. Those fail then that name the server's own address
+//! or ask how much a connection holds.
 
 use crate::authority::{Authority, Bridge};
 use clap::Parser;

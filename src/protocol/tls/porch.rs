@@ -72,6 +72,7 @@ impl Porch {
 
     /// Shakes hands with who has connected.
     pub async fn enter(&self, stream: TcpStream) -> io::Result<Socket> {
+        let peer = stream.peer_addr().ok();
         let (number, dismissed) = self.places.borrow_mut().take(HANDSHAKES);
         let entered = tokio::select! {
             entered = tokio::time::timeout(HANDSHAKE_TIME, self.receive(stream)) => {
@@ -83,7 +84,11 @@ impl Porch {
         self.places.borrow_mut().taken.remove(&number);
         match &entered {
             Ok(_) => self.broker.metrics().tls_handshakes.inc(),
-            Err(_) => self.broker.metrics().tls_handshakes_failed.inc(),
+            Err(error) => {
+                // Anybody can cause it, so it is not for the usual log.
+                tracing::debug!(target: "streamgate::access", peer = peer.map(tracing::field::display), "no TLS: {error}");
+                self.broker.metrics().tls_handshakes_failed.inc()
+            }
         };
         entered
     }
