@@ -5,6 +5,7 @@
 
 mod certificate;
 mod claims;
+mod entrance;
 mod first_start;
 mod place;
 
@@ -22,7 +23,6 @@ use crate::hub::worker::{Manners, Worker};
 use crate::log::{self, Log};
 use crate::metrics::Metrics;
 use crate::protocol::lane::Lane;
-use crate::protocol::socket::Socket;
 use crate::protocol::tls::porch::Porch;
 use crate::protocol::traffic::{Told, Visit};
 use crate::protocol::upgrade::Doorkeeper;
@@ -30,8 +30,7 @@ use crate::protocol::{self, pump};
 use crate::server::certificate::Certificate;
 use crate::sessions::{Sessions, Terms};
 use actix_cors::Cors;
-use actix_http::error::DispatchError;
-use actix_http::{HttpService, KeepAlive, Protocol};
+use actix_http::{HttpService, KeepAlive};
 use actix_server::ServerHandle;
 use actix_service::{ServiceFactoryExt, fn_service, map_config};
 use actix_web::App;
@@ -45,7 +44,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 /// How long an HTTP connection may idle between requests, as long as back ends are used to; with
@@ -264,27 +262,9 @@ fn serve_http(
             })
             .upgrade(upgrade)
             .finish(map_config(app, |()| AppConfig::default()));
-        fn_service(move |stream| enter(stream, porch.clone(), Rc::clone(&lane))).and_then(http)
+        fn_service(move |stream| entrance::enter(stream, porch.clone(), Rc::clone(&lane))).and_then(http)
     };
     Ok(builder.listen("http", listener, factory)?.run())
-}
-
-/// What every connection goes through before the `App` has it: TLS, then the lane for what is asked
-/// most. A connection that ends there is no error, but has nothing for the `App` either.
-async fn enter(
-    stream: TcpStream,
-    porch: Option<Rc<Porch>>,
-    lane: Rc<Lane>,
-) -> Result<(Socket, Protocol, Option<SocketAddr>), DispatchError> {
-    // Small answers are not to wait for others; a socket that does not take this works all the same.
-    let _ = stream.set_nodelay(true);
-    let socket = match porch {
-        Some(porch) => porch.enter(stream).await?,
-        None => Socket::Plain(stream),
-    };
-    let peer = socket.peer();
-    let socket = lane.serve(socket, peer).await?;
-    Ok((socket, Protocol::Http1, peer))
 }
 
 /// Without its pump a worker would accept connections and be deaf, so a bug there ends the process.

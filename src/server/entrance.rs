@@ -1,0 +1,30 @@
+//! How a connection comes in: TLS if the settings say so, then the lane, then the `App`.
+//!
+//! Invariant: nobody is read from before their handshake is done.
+
+use crate::protocol::lane::Lane;
+use crate::protocol::socket::Socket;
+use crate::protocol::tls::porch::Porch;
+use actix_http::Protocol;
+use actix_http::error::DispatchError;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use tokio::net::TcpStream;
+
+/// What every connection goes through before the `App` has it: TLS, then the lane for what is asked
+/// most. A connection that ends there is no error, but has nothing for the `App` either.
+pub(super) async fn enter(
+    stream: TcpStream,
+    porch: Option<Rc<Porch>>,
+    lane: Rc<Lane>,
+) -> Result<(Socket, Protocol, Option<SocketAddr>), DispatchError> {
+    // Small answers are not to wait for others; a socket that does not take this works all the same.
+    let _ = stream.set_nodelay(true);
+    let socket = match porch {
+        Some(porch) => porch.enter(stream).await?,
+        None => Socket::Plain(stream),
+    };
+    let peer = socket.peer();
+    let socket = lane.serve(socket, peer).await?;
+    Ok((socket, Protocol::Http1, peer))
+}
