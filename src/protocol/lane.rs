@@ -193,7 +193,12 @@ impl Guest {
             return Ok(());
         }
         let end = Instant::now() + patience;
-        let written = within(&mut self.timer, end, self.socket.write_all(&self.outbox)).await;
+        let writing = async {
+            self.socket.write_all(&self.outbox).await?;
+            // Behind TLS, what was taken may still wait for the kernel.
+            self.socket.flush().await
+        };
+        let written = within(&mut self.timer, end, writing).await;
         written.ok_or(io::ErrorKind::TimedOut)??;
         self.outbox.clear();
         Ok(())

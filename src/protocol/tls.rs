@@ -142,6 +142,13 @@ impl Tls {
     }
 }
 
+/// Whoever lets go of a connection, and however: the peer is told that this was all, if it can be.
+impl Drop for Tls {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 impl AsyncRead for Tls {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();

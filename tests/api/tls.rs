@@ -7,6 +7,7 @@ use futures_util::{SinkExt, StreamExt};
 use rustls::{ClientConfig, HandshakeKind};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -349,4 +350,46 @@ async fn a_stop_does_not_wait_for_handshakes() {
     }
     stage.stop().await;
     drop(knocking);
+}
+
+/// Requests that follow each other without waiting are all answered, whenever the answers are read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_without_pause_is_all_answered() {
+    const REQUESTS: usize = 1_500;
+    let mut stage = Stage::secure(&[]).await;
+    let config = Arc::new(bridge(&stage).authority.client());
+    let narrow = RawSocket::connect_narrow(bridge(&stage).server()).await.stream;
+    let stream = authority::shake_hands(config, narrow).await.expect("a handshake");
+    let (mut reading, mut writing) = tokio::io::split(stream);
+    let request = format!(
+        "POST /session HTTP/1.1\r\nHost: localhost\r\nX-Auth-Company: acme\r\nX-Auth-User: alice\r\n\
+         X-Auth-Token: {}\r\nContent-Length: 0\r\n\r\n",
+        stage.alice.token
+    );
+    let asking = tokio::spawn(async move {
+        let requests = request.repeat(REQUESTS);
+        writing
+            .write_all(requests.as_bytes())
+            .await
+            .expect("requests that are taken");
+        writing.flush().await.expect("requests that are taken");
+        writing
+    });
+    let (mut answers, mut read) = (0, Vec::new());
+    while answers < REQUESTS {
+        let mut piece = [0; 512];
+        let count = tokio::time::timeout(DEADLINE, reading.read(&mut piece)).await;
+        let count = count.expect("an answer in time").expect("a connection");
+        assert!(count > 0, "the end after {answers} answers");
+        read.extend_from_slice(&piece[..count]);
+        while let Some(at) = read.windows(13).position(|window| window == b"HTTP/1.1 201 ") {
+            read.drain(..at + 13);
+            answers += 1;
+        }
+    }
+    let writing = asking.await.expect("all is asked");
+    let mut stream = reading.unsplit(writing);
+    stage.stop().await;
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.expect("an end in the words of TLS");
 }

@@ -28,6 +28,8 @@ pub struct Records {
     waiting: BytesMut,
     /// The peer said that this was all.
     ended: bool,
+    /// Something was wrong; rustls is not asked any more.
+    failed: bool,
 }
 
 impl Records {
@@ -38,6 +40,7 @@ impl Records {
             part: Vec::new(),
             waiting: BytesMut::new(),
             ended: false,
+            failed: false,
         })
     }
 
@@ -66,6 +69,13 @@ impl Records {
 
     /// Takes bytes that came and appends their text to `text`. After an error, the alert waits.
     pub fn receive(&mut self, came: &mut [u8], text: &mut BytesMut) -> Result<(), Error> {
+        self.check()?;
+        let taken = self.take(came, text);
+        self.failed = taken.is_err();
+        taken
+    }
+
+    fn take(&mut self, came: &mut [u8], text: &mut BytesMut) -> Result<(), Error> {
         if self.part.is_empty() {
             let used = self.open(came, text)?;
             self.part = came[used..].to_vec();
@@ -106,6 +116,7 @@ impl Records {
                 Ok(_) => return Err(Error::General("early text was not offered".to_owned())),
                 Err(error) => {
                     // What was wrong is told to the peer in a last record.
+                    used += discard;
                     if let Ok(ConnectionState::EncodeTlsData(mut alert)) =
                         self.session.process_tls_records(&mut bytes[used..]).state
                     {
@@ -131,7 +142,16 @@ impl Records {
         self.say(Say::End)
     }
 
+    /// After a failure, rustls remembers more of what came in part than is still there to be shown.
+    fn check(&self) -> Result<(), Error> {
+        match self.failed {
+            true => Err(Error::General("the connection has failed".to_owned())),
+            false => Ok(()),
+        }
+    }
+
     fn say(&mut self, say: Say<'_>) -> Result<(), Error> {
+        self.check()?;
         loop {
             // What came in part is shown again, because rustls remembers how far it has looked.
             match self.session.process_tls_records(&mut self.part).state? {
@@ -300,6 +320,28 @@ mod tests {
         assert_eq!(server.waiting().first(), Some(&23), "an alert is sealed as well");
         client.read_tls(&mut server.waiting()).expect("room");
         assert!(matches!(client.process_new_packets(), Err(Error::AlertReceived(_))));
+    }
+
+    /// What rustls remembers of a hello that came in part must not be asked for after a failure.
+    #[test]
+    fn after_a_failure_nothing_is_said_any_more() {
+        let (mut client, mut server) = pair(&version::TLS13);
+        let mut hello = Vec::new();
+        client.write_tls(&mut hello).expect("memory");
+        let (head, body) = hello.split_at(5);
+        let half = body.len() / 2;
+        let cut = |piece: &[u8]| [&head[..3], &(piece.len() as u16).to_be_bytes(), piece].concat();
+        let mut text = BytesMut::new();
+        server
+            .receive(&mut cut(&body[..half]), &mut text)
+            .expect("it may go on");
+        assert!(
+            server
+                .receive(&mut b"\x17\x03\x03\x00\x01x".to_vec(), &mut text)
+                .is_err()
+        );
+        assert!(server.close().is_err() && server.seal(b"x").is_err());
+        assert!(server.receive(&mut cut(&body[half..]), &mut text).is_err());
     }
 
     #[test]
