@@ -72,7 +72,7 @@ impl<'de> Visitor<'de> for Members {
         let mut event = EventJson::default();
         while let Some(member) = members.next_key()? {
             match member {
-                Member::Elems => once(&mut event.elems, Some(members.next_value()?), "elems")?,
+                Member::Elems => once(&mut event.elems, members.next_value()?, "elems")?,
                 Member::Hash => once(&mut event.hash, members.next_value()?, "hash")?,
                 Member::Path => once(&mut event.path, members.next_value()?, "path")?,
                 Member::Other => {

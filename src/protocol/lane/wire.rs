@@ -141,6 +141,10 @@ fn body_length(fields: &[Header]) -> Option<usize> {
     let mut length = None;
     for field in fields {
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+        let closes = is("connection") && !field.value.eq_ignore_ascii_case(b"keep-alive");
+        if closes || UNUSUAL.iter().any(|name| is(name)) {
+            return None;
+        }
         if is("content-length") {
             let digits = std::str::from_utf8(field.value).ok()?;
             let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -148,10 +152,6 @@ fn body_length(fields: &[Header]) -> Option<usize> {
             if !is_number || length.replace(digits.parse().ok()?).is_some() {
                 return None;
             }
-        } else if is("connection") && !field.value.eq_ignore_ascii_case(b"keep-alive") {
-            return None;
-        } else if UNUSUAL.iter().any(|name| is(name)) {
-            return None;
         }
     }
     Some(length.unwrap_or(0))
