@@ -23,6 +23,7 @@ mod sessions;
 mod socket;
 mod tally;
 mod target;
+mod wire;
 
 use crate::cli::client::Account;
 use crate::cli::{Output, failure};
@@ -38,6 +39,7 @@ use run::Run;
 use schedule::Pace;
 use serde_json::{Value, json};
 use sessions::Sessions;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use target::Target;
@@ -74,6 +76,10 @@ enum Kind {
 struct Aim {
     #[command(flatten)]
     account: Account,
+    /// For https: the certificates in PEM that are trusted, a self-signed server's own among them; the system's if not
+    /// given.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// The server's process number, if it runs on this machine: its processor time and memory are shown, too.
     #[arg(long, value_name = "N")]
     server_pid: Option<u32>,
@@ -92,7 +98,8 @@ impl Bench {
     /// Runs it all; whether anything went wrong is in the output.
     pub(in crate::cli) async fn run(self) -> Result<Output, Error> {
         raise_open_files();
-        let run = Arc::new(Run::new(Target::find(&self.aim().account).await?));
+        let Aim { account, ca, .. } = self.aim();
+        let run = Arc::new(Run::new(Target::find(account, ca.as_deref()).await?));
         let grounds = Grounds::default();
         let mut interrupt = signal(SignalKind::interrupt()).map_err(Fault::from)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(Fault::from)?;

@@ -133,9 +133,13 @@ impl Account {
         }
     }
 
-    /// The server's address without a slash behind it.
-    pub(in crate::cli) fn base(&self) -> Result<&str, Error> {
-        let url = self.url.trim_end_matches('/');
+    /// The server's address without a slash behind it, as it was typed.
+    pub(in crate::cli) fn url(&self) -> &str {
+        self.url.trim_end_matches('/')
+    }
+
+    fn base(&self) -> Result<&str, Error> {
+        let url = self.url();
         if url.starts_with("http://") {
             return Ok(url);
         }

@@ -243,3 +243,51 @@ fn an_interrupted_run_removes_its_streams() {
     assert_eq!(scene.own_streams(), 0);
     scene.server.until_subscriptions(0);
 }
+
+#[test]
+fn a_server_that_speaks_tls_is_measured_as_well() {
+    let shell = Shell::new();
+    for name in ["its", "other"] {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+        let write = |end: &str, text: String| {
+            let file = shell.folder().join(format!("{name}.{end}"));
+            std::fs::write(file, text).expect("it can be written");
+        };
+        write("pem", made.cert.pem());
+        write("key", made.signing_key.serialize_pem());
+    }
+    let tls = [
+        ("STREAMGATE_TLS_CERTIFICATE", "its.pem"),
+        ("STREAMGATE_TLS_KEY", "its.key"),
+        ("STREAMGATE_LISTEN", "127.0.0.1:0"),
+    ];
+    let server = shell.start(&tls, &["serve", "--json"]);
+    let screen: Value = serde_json::from_str(&server.until_out("\n")).expect("one JSON value");
+    let url = format!("https://{}", screen["address"].as_str().expect("an address"));
+    let demo = Account::of(&screen);
+    let run = |ca: &str| {
+        let fan_out = [
+            "bench",
+            "fan-out",
+            "--subscribers",
+            "5",
+            "--seconds",
+            "1",
+            "--size",
+            "5000",
+        ];
+        shell.run_with(&demo.variables(&url), &[&fan_out[..], &["--json", "--ca", ca]].concat())
+    };
+    let ended = run("its.pem");
+    let figures = ended.json();
+    assert_eq!((ended.code, count(&figures, "deliveries")), (Some(0), 250), "{figures}");
+    for (ca, named) in [
+        ("other.pem", "TLS failed"),
+        ("its.key", "no certificates"),
+        ("gone.pem", "gone.pem"),
+    ] {
+        let ended = run(ca);
+        let message = ended.json()["error"]["message"].as_str().expect("a message").to_owned();
+        assert!(ended.code == Some(1) && message.contains(named), "{ca}: {ended:?}");
+    }
+}

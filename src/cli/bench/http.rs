@@ -3,7 +3,8 @@
 //! Of an answer only the status and the Content-Length are looked at; the body is lent to the caller. Invariant: no
 //! wait is without an end, and no answer takes more memory than is allowed here.
 
-use crate::cli::bench::target::{Target, Wire};
+use crate::cli::bench::target::Target;
+use crate::cli::bench::wire::Wire;
 use crate::cli::{client, failure};
 use crate::domain::error::Error;
 use std::future::poll_fn;
@@ -86,6 +87,7 @@ impl Http {
 
     async fn exchange(&mut self, request: &[u8]) -> io::Result<Head> {
         self.wire.write_all(request).await?;
+        self.wire.flush().await?;
         self.buffer.clear();
         let head = loop {
             if let Some(head) = Head::parse(&self.buffer)? {

@@ -5,7 +5,8 @@
 //! holds no more than the frame that is not whole yet, and such a frame has a bound.
 
 use crate::cli::bench::http::Http;
-use crate::cli::bench::target::{Target, Wire};
+use crate::cli::bench::target::Target;
+use crate::cli::bench::wire::Wire;
 use crate::cli::{failure, malformed};
 use crate::domain::error::Error;
 use serde::Deserialize;
@@ -72,8 +73,13 @@ impl Socket {
 
     /// Sends a frame of fewer than 64 KiB.
     pub async fn say(&mut self, opcode: u8, payload: &[u8]) -> Result<(), Error> {
-        let sent = self.wire.write_all(&framed(opcode, payload)).await;
-        sent.map_err(|error| failure(format!("the connection was lost: {error}")))
+        let frame = framed(opcode, payload);
+        let sent = async {
+            self.wire.write_all(&frame).await?;
+            self.wire.flush().await
+        };
+        let lost = |error: io::Error| failure(format!("the connection was lost: {error}"));
+        sent.await.map_err(lost)
     }
 
     /// Reads once, by way of `buffer`, and hands over each frame that is whole.

@@ -2,6 +2,7 @@
 //!
 //! Knows what a request looks like, not what is asked. Invariant: the token goes nowhere but into requests.
 
+use crate::cli::bench::wire::{Seal, Wire};
 use crate::cli::client::Account;
 use crate::cli::{failure, malformed};
 use crate::domain::error::Error;
@@ -9,13 +10,11 @@ use crate::domain::path::CompanyName;
 use actix_web::http::Uri;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
 /// Connections that one address of this machine makes to a server on the same machine; a few less than there are ports.
 const PER_SOURCE: usize = 25_000;
-
-/// A connection. All else is written against this name, so that it may become something that encrypts.
-pub type Wire = TcpStream;
 
 /// A server, and who asks.
 pub struct Target {
@@ -24,6 +23,8 @@ pub struct Target {
     /// As it was typed.
     pub url: String,
     address: SocketAddr,
+    /// How connections are sealed, if they are.
+    seal: Option<Seal>,
     host: String,
     /// What stands before every address.
     prefix: String,
@@ -33,7 +34,7 @@ pub struct Target {
 
 impl Target {
     /// Looks the server's name up; nobody is asked yet.
-    pub async fn find(account: &Account) -> Result<Self, Error> {
+    pub async fn find(account: &Account, ca: Option<&Path>) -> Result<Self, Error> {
         let company = account
             .company()
             .ok_or_else(|| malformed("STREAMGATE_COMPANY is not set: under which company are streams to be made?"))?;
@@ -45,17 +46,31 @@ impl Target {
         if credentials.split("\r\n").any(|line| line.contains(char::is_control)) {
             return Err(malformed("company, user and token have no control characters"));
         }
-        let url = account.base()?;
-        let wanted = || malformed(format!("STREAMGATE_URL is \"{url}\": http://host:port is wanted"));
+        let url = account.url();
+        let wanted = || {
+            malformed(format!(
+                "STREAMGATE_URL is \"{url}\": http://host:port or https://host:port is wanted"
+            ))
+        };
         let uri: Uri = url.parse().map_err(|_| wanted())?;
         let name = uri.host().ok_or_else(wanted)?;
-        let port = uri.port_u16().unwrap_or(80);
+        let (usual, is_sealed) = match uri.scheme_str() {
+            Some("http") => (80, false),
+            Some("https") => (443, true),
+            _ => return Err(wanted()),
+        };
+        let port = uri.port_u16().unwrap_or(usual);
+        let seal = match is_sealed {
+            true => Some(Seal::new(name.trim_matches(['[', ']']), ca)?),
+            false => None,
+        };
         let found = lookup_host((name.trim_matches(['[', ']']), port)).await;
         let address = found.ok().and_then(|mut all| all.next());
         Ok(Self {
             company: company.to_owned(),
             url: url.to_owned(),
             address: address.ok_or_else(|| failure(format!("{url}: there is no such host")))?,
+            seal,
             host: format!("{name}:{port}"),
             prefix: uri.path().trim_end_matches('/').to_owned(),
             credentials,
@@ -66,10 +81,17 @@ impl Target {
     /// addresses, since each has only so many ports.
     pub async fn connect(&self, number: usize) -> Result<Wire, Error> {
         let made = self.dial(number / PER_SOURCE).await;
-        made.map_err(|error| failure(format!("{}: {error}; is the server running?", self.url)))
+        let stream = made.map_err(|error| failure(format!("{}: {error}; is the server running?", self.url)))?;
+        match &self.seal {
+            None => Ok(Wire::Plain(stream)),
+            Some(seal) => {
+                let sealed = seal.close(stream).await;
+                sealed.map_err(|error| failure(format!("{}: TLS failed: {error}", self.url)))
+            }
+        }
     }
 
-    async fn dial(&self, source: usize) -> io::Result<Wire> {
+    async fn dial(&self, source: usize) -> io::Result<TcpStream> {
         let socket = match self.address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -80,11 +102,11 @@ impl Target {
             let own = Ipv4Addr::new(127, 0, 1, 1 + source as u8);
             socket.bind((own, 0).into())?;
         }
-        let wire = socket.connect(self.address).await?;
-        wire.set_nodelay(true)?;
+        let stream = socket.connect(self.address).await?;
+        stream.set_nodelay(true)?;
         // Thousands that end at once would keep their ports for a minute.
-        wire.set_zero_linger()?;
-        Ok(wire)
+        stream.set_zero_linger()?;
+        Ok(stream)
     }
 
     /// A request's head for a body of so many bytes; the body follows.
@@ -128,6 +150,7 @@ mod tests {
             company: "acme".to_owned(),
             url: format!("http://{address}"),
             address,
+            seal: None,
             host: address.to_string(),
             prefix: "/behind".to_owned(),
             credentials: "X-Auth-Token: t\r\n".to_owned(),
@@ -145,7 +168,7 @@ mod tests {
             (PER_SOURCE, "127.0.1.2"),
             (3 * PER_SOURCE, "127.0.1.4"),
         ] {
-            let wire = target.connect(number).await.expect("a connection");
+            let wire = target.dial(number / PER_SOURCE).await.expect("a connection");
             let (_, peer) = listener.accept().await.expect("somebody");
             assert_eq!(
                 (peer.ip().to_string().as_str(), wire.local_addr().ok()),
