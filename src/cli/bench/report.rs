@@ -333,3 +333,76 @@ fn capital(word: &str) -> String {
     let first = letters.next().map(|letter| letter.to_ascii_uppercase());
     first.into_iter().chain(letters).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(pace: Pace, sent: &Sent) -> Report {
+        let cost = Cost {
+            time: 1_000_000,
+            own: None,
+            server: None,
+        };
+        let mut report = Report::new("ingest", String::new(), Value::Null, cost);
+        report.wrongs = Wrongs::of(sent);
+        report.times = vec![("answered", sent.answers.clone())];
+        report.sent(pace, sent);
+        report
+    }
+
+    /// A hundred requests, each sent so late and answered after so long.
+    fn sent(late: Micros, took: Micros) -> Sent {
+        let mut sent = Sent::new();
+        for _ in 0..100 {
+            sent.late.record(late);
+            sent.answers.record(took);
+        }
+        sent
+    }
+
+    #[test]
+    fn a_generator_that_was_the_limit_is_told() {
+        let said = |pace, sent: &Sent| {
+            let report = report(pace, sent);
+            (report.kept_up, report.notes.len())
+        };
+        let open = Pace::Open(100.0);
+        assert_eq!(said(open, &sent(5_000, 8_000)), (false, 1));
+        assert_eq!(said(open, &sent(900, 8_000)), (true, 0), "too little to matter");
+        assert_eq!(
+            said(open, &sent(5_000, 80_000)),
+            (true, 0),
+            "a small part of what is measured"
+        );
+        assert_eq!(said(Pace::Closed, &sent(5_000, 8_000)), (true, 0), "nothing was due");
+        let mut report = report(open, &sent(0, 10));
+        report.read(Some(0.95));
+        assert!(
+            !report.kept_up && report.notes[0].contains("--threads"),
+            "{:?}",
+            report.notes
+        );
+    }
+
+    #[test]
+    fn what_was_never_sent_or_was_refused_is_no_success() {
+        let mut given_up = sent(0, 10);
+        (given_up.unsent, given_up.waited) = (3, 50);
+        let report = report(Pace::Open(100.0), &given_up);
+        assert!(!report.wrongs.are_none());
+        assert!(report.notes[0].starts_with("50 of 100 ") && report.notes[1].starts_with("3 requests"));
+        let mut refused = sent(0, 10);
+        refused.refused.insert("limit.rate", 2);
+        assert!(!Wrongs::of(&refused).are_none() && Wrongs::of(&sent(0, 10)).are_none());
+        assert!(advice("limit.rate").contains("STREAMGATE_RATE_SESSIONS"));
+    }
+
+    #[test]
+    fn names_of_several_words_are_members() {
+        assert_eq!(
+            (key("sent late").as_str(), key("events").as_str()),
+            ("sentLate", "events")
+        );
+    }
+}

@@ -66,7 +66,8 @@ pub struct Sent {
 pub struct Senders(Vec<oneshot::Receiver<Sent>>);
 
 impl Sent {
-    fn new() -> Self {
+    /// Nothing yet.
+    pub fn new() -> Self {
         Self {
             answered: 0,
             answers: Latency::new(),
