@@ -10,8 +10,8 @@
 //!
 //! Printed, for each size of `elems` and number of followers: bytes a delivery takes on the wire, and the
 //! server's time an event and a delivery, without and with compression. The server's time is its own and
-//! the system's for it, and includes taking the event; it is known to 10 ms, so let each part run for some
-//! seconds. That every follower got every event once and in order is asserted; no time is.
+//! the system's for it, and includes taking the event. That every follower got every event once and in
+//! order is asserted; no time is.
 
 mod bench;
 
