@@ -61,9 +61,9 @@ fn main() -> std::io::Result<()> {
     if let Some(words) = &settings.turn {
         return work(words);
     }
-    let before = read_baseline();
     let mut text = head();
     println!("{text}");
+    let before = read_baseline(&text);
     for case in CASES {
         if settings.only.as_ref().is_some_and(|part| !case.name.contains(part)) {
             continue;
@@ -111,9 +111,13 @@ fn row(case: &Case, size: usize, cost: Cost) -> String {
     )
 }
 
-/// The rows of the file by name and size.
-fn read_baseline() -> BTreeMap<String, String> {
+/// The rows of the file by name and size; none if they are of another build.
+fn read_baseline(head: &str) -> BTreeMap<String, String> {
     let text = std::fs::read_to_string(BASELINE).unwrap_or_default();
+    if !text.starts_with(head) {
+        println!("not compared: {BASELINE} is of another build\n");
+        return BTreeMap::new();
+    }
     let rows = text.lines().filter(|line| !line.starts_with('#'));
     rows.filter_map(|line| {
         let mut words = line.split_whitespace();
