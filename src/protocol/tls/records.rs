@@ -226,6 +226,7 @@ fn push<E: Short>(waiting: &mut BytesMut, mut write: impl FnMut(&mut [u8]) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use rustls::crypto::ring;
     use rustls::pki_types::ServerName;
     use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion, version};
@@ -357,5 +358,45 @@ mod tests {
         server.receive(&mut record.clone(), &mut text).expect("it may go on");
         assert!(server.receive(&mut record, &mut text).is_err());
         assert!(server.part.len() <= PART_BYTES + record.len());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// What a client sends is changed anywhere and comes in any pieces, in the handshake or after it.
+        #[test]
+        fn no_bytes_are_too_strange(
+            is_open in any::<bool>(),
+            pieces in proptest::collection::vec((1..600_usize, any::<bool>()), 1..20),
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        ) {
+            let (mut client, mut server) = pair(&version::TLS13);
+            if is_open {
+                talk(&mut client, &mut server, 1_000).expect("a handshake");
+                client.writer().write_all(&[7; 500]).expect("memory");
+                client.refresh_traffic_keys().expect("new keys");
+                client.writer().write_all(&[8; 500]).expect("memory");
+            }
+            let (mut said, mut text) = (Vec::new(), BytesMut::new());
+            while client.wants_write() {
+                client.write_tls(&mut said).expect("memory");
+            }
+            for (at, byte) in &changes {
+                let at = at.index(said.len());
+                said[at] = *byte;
+            }
+            let mut rest = &mut said[..];
+            for (length, answers) in pieces {
+                let (piece, later) = rest.split_at_mut(length.min(rest.len()));
+                rest = later;
+                let came = server.receive(piece, &mut text);
+                let sealed = if answers { server.seal(b"an answer") } else { Ok(()) };
+                prop_assert!(came.is_ok() || !answers || sealed.is_err());
+                prop_assert!(!is_open || !changes.is_empty() || (came.is_ok() && sealed.is_ok()));
+            }
+            prop_assert!(text.len() <= 1_000 && server.part.len() <= PART_BYTES + 600);
+            // Whether there is anybody to tell or not.
+            let _ = server.close();
+        }
     }
 }
