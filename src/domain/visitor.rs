@@ -96,6 +96,11 @@ impl FromStr for Proxies {
 }
 
 impl Proxies {
+    /// Whether nobody's word is taken.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Where a request comes from: the peer, or whom a trusted one names, the last of `forwarded`
     /// that is not trusted itself. What stands before that one anybody may have written.
     pub fn origin<'a>(

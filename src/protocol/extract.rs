@@ -142,6 +142,7 @@ pub fn visitor<'a>(caller: impl Into<Caller<'a>>) -> Visitor<'a> {
     };
     Visitor {
         address: match proxies {
+            Some(proxies) if proxies.is_empty() => peer.map(|peer| peer.to_canonical()),
             Some(proxies) => proxies.origin(peer, hops().into_iter()),
             None => peer,
         },

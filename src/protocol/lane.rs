@@ -91,11 +91,13 @@ impl Lane {
             is_known: false,
             since,
         };
+        // One for all turns: to be put on the list of those who wait costs more than to stay there.
+        let mut stopping = std::pin::pin!(self.stopping.notified());
         loop {
             let read = tokio::select! {
                 biased;
                 read = guest.read(self.keep_alive) => read?,
-                () = self.stopping.notified() => Read::End,
+                () = &mut stopping => Read::End,
             };
             let stays = match read {
                 Read::More => self.answer_all(&mut guest).await?,
@@ -141,7 +143,7 @@ impl Lane {
         };
         let answer = match request.errand {
             Errand::Open => {
-                let opened = open_for(&self.broker, caller, async || Ok(request.body)).await;
+                let opened = open_for(&self.broker, caller, async |_| Ok(request.body)).await;
                 reply::settle(self.broker.metrics(), Envelope::Session, opened)
             }
             Errand::Publish { company, stream, query } => {
@@ -151,7 +153,7 @@ impl Lane {
                     stream,
                     query,
                 };
-                let published = publish_letter(&self.broker, &letter, async || Ok(request.body)).await;
+                let published = publish_letter(&self.broker, &letter, async |_| Ok(request.body)).await;
                 reply::settle(self.broker.metrics(), Envelope::Rest, published)
             }
         };

@@ -17,6 +17,11 @@ const MAX_BYTES: usize = 65_536;
 /// Room for the fields of a head.
 pub const FIELDS: [MaybeUninit<Header<'static>>; MAX_FIELDS] = [const { MaybeUninit::uninit() }; MAX_FIELDS];
 
+/// What stands in the head of every answer, as the `App` has it for a request without an origin.
+const SAME: &[u8] = b"\r\ncontent-type: application/json\r\n\
+    vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers\r\n\
+    access-control-expose-headers: retry-after\r\ndate: ";
+
 /// Fields that have a request answered otherwise, or its body end elsewhere.
 const UNUSUAL: [&str; 6] = [
     "origin",
@@ -174,7 +179,7 @@ pub fn put(out: &mut Vec<u8>, answer: &Answer) {
         out.extend_from_slice(b"\r\nretry-after: ");
         out.extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes());
     }
-    out.extend_from_slice(b"\r\ncontent-type: application/json\r\ndate: ");
+    out.extend_from_slice(SAME);
     put_date(out);
     out.extend_from_slice(b"\r\n\r\n");
     out.extend_from_slice(answer.text.as_bytes());
@@ -294,7 +299,7 @@ mod tests {
         let mut out = Vec::new();
         put(&mut out, &answer);
         let text = String::from_utf8(out).expect("text");
-        let start = "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 2\r\nretry-after: 3\r\ncontent-type: application/json\r\ndate: ";
+        let start = "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 2\r\nretry-after: 3\r\ncontent-type: application/json\r\nvary: ";
         assert!(text.starts_with(start), "{text}");
         assert!(text.ends_with(" GMT\r\n\r\n{}"), "{text}");
     }

@@ -75,7 +75,12 @@ async fn publish(broker: Data<Broker>, request: HttpRequest, payload: Payload) -
         stream: address.get("id"),
         query: request.query_string(),
     };
-    let body = async || extract::body(&broker, letter.caller, payload).await;
+    let body = async |access: &Access| {
+        let body = extract::body(&broker, letter.caller, payload).await?;
+        // While it came they may have lost the right to.
+        broker.check_token(access.token.key)?;
+        Ok(body)
+    };
     answer(&broker, publish_letter(&broker, &letter, body).await)
 }
 
@@ -95,12 +100,11 @@ pub struct Letter<'a> {
 pub async fn publish_letter<B: AsRef<[u8]>>(
     broker: &Broker,
     letter: &Letter<'_>,
-    body: impl AsyncFnOnce() -> Result<B, Refusal>,
+    body: impl AsyncFnOnce(&Access) -> Result<B, Refusal>,
 ) -> Outcome {
     let access = extract::asker(broker, letter.caller, Some(letter.company))?;
     let target = letter.stream.map(|id| parse_stream(id).map(Target::Id)).transpose()?;
-    let body = body().await?;
-    broker.check_token(access.token.key)?;
+    let body = body(&access).await?;
     let how = How::parse(letter)?;
     let text = json::text(body.as_ref())?;
     let drafts = events::parse(text, target.as_ref(), broker.limits())?;

@@ -4,6 +4,7 @@ use crate::broker::{Broker, From, Publishing};
 use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::event::Wire;
 use crate::domain::position::Position;
+use crate::domain::token::Access;
 use crate::engine::connection::Dialect;
 use crate::protocol::conversation::{Conversation, Speech};
 use crate::protocol::deflate::Packing;
@@ -54,7 +55,7 @@ pub fn routes(config: &mut ServiceConfig) {
 
 async fn open(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> HttpResponse {
     let caller = Caller::from(&request);
-    let body = async || extract::body(&broker, caller, payload).await;
+    let body = async |_: &Access| extract::body(&broker, caller, payload).await;
     reply::answer(
         broker.metrics(),
         Envelope::Session,
@@ -66,7 +67,7 @@ async fn open(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> H
 pub async fn open_for<B: AsRef<[u8]>>(
     broker: &Broker,
     caller: Caller<'_>,
-    body: impl AsyncFnOnce() -> Result<B, Refusal>,
+    body: impl AsyncFnOnce(&Access) -> Result<B, Refusal>,
 ) -> Result<(Done, String), Error> {
     // Whose company a JWT is of is not known before it has proved itself.
     let (company, asker) = match bearer(caller.headers) {
@@ -84,7 +85,7 @@ pub async fn open_for<B: AsRef<[u8]>>(
         let address = extract::visitor(caller).address;
         broker.count_failure(address, company, refusal)
     })?;
-    let opening = Opening::parse(body().await?.as_ref())?;
+    let opening = Opening::parse(body(&access).await?.as_ref())?;
     let access = broker.narrow(access, opening.paths.as_ref())?;
     let positions: Vec<_> = opening
         .positions()
