@@ -40,7 +40,7 @@ use crate::domain::event::Draft;
 use crate::domain::id::{IdentityId, StreamId};
 use crate::domain::limits::Limits;
 use crate::domain::scope::Verb;
-use crate::domain::stream::Stream;
+use crate::domain::stream::{Stream, Target};
 use crate::domain::token::Access;
 use crate::engine::filter::Subject;
 use crate::hub::Hub;
@@ -132,8 +132,14 @@ impl Broker {
         // What a stream's filter took once is answered again, though the filter may be another now.
         let is_retry = key.is_some_and(|key| self.log.was_answered(&key, now_ms));
         let mut drafts = Vec::with_capacity(publishing.drafts.len());
+        let mut last: Option<(Target, Arc<Stream>)> = None;
         for (target, draft) in publishing.drafts {
-            let stream = self.find(access, Verb::Write, &target)?;
+            // Many events of one request mostly go to one stream, which is looked for once.
+            let stream = match last.take() {
+                Some((same, stream)) if same == target => stream,
+                _ => self.find(access, Verb::Write, &target)?,
+            };
+            last = Some((target, Arc::clone(&stream)));
             if !is_retry {
                 self.check_draft(&stream, creator, now_ms, &draft)?;
             }

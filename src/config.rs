@@ -63,7 +63,7 @@ pub struct Config {
     /// Worker threads; 0 for one a processor.
     #[arg(long, env = "STREAMGATE_WORKERS", default_value_t = 0, value_parser = workers)]
     pub workers: u16,
-    /// Which lines the log has: a level, or levels by target, such as warn,streamgate::access=info.
+    /// Which lines the log has: a level, or levels by target, such as info,streamgate::access=debug.
     #[arg(long, env = "STREAMGATE_LOG", default_value = "info,actix_server=warn", value_parser = log_filter)]
     pub log: String,
     /// How the log's lines look.

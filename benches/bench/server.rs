@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
+/// Names another executable to measure, such as one that was built before a change.
+const SERVER: &str = "STREAMGATE_BENCH_SERVER";
 /// The database's file in the folder.
 const DATABASE: &str = "bench.db";
 
@@ -190,7 +192,9 @@ pub fn publication(account: &Account, stream: &str, body: &str) -> Vec<u8> {
 
 /// With only the environment that it needs, so that nobody's settings change the figures.
 fn spawn(cores: Cores, folder: &Path, settings: &[(&str, &str)]) -> std::io::Result<Child> {
-    let mut command = cores.command(env!("CARGO_BIN_EXE_streamgate"));
+    let other = std::env::var(SERVER).ok();
+    let program = other.as_deref().unwrap_or(env!("CARGO_BIN_EXE_streamgate"));
+    let mut command = cores.command(program);
     command.args(["serve", "--json"]).env_clear().current_dir(folder);
     if let Some(path) = std::env::var_os("PATH") {
         command.env("PATH", path);

@@ -194,7 +194,7 @@ const VALUES: [u8; 256] = {
 
 fn to_hex(bytes: &[u8], out: &mut [u8]) {
     for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
-        pair.copy_from_slice(&DIGITS[usize::from(*byte)]);
+        [pair[0], pair[1]] = DIGITS[usize::from(*byte)];
     }
 }
 

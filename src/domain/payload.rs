@@ -58,7 +58,7 @@ fn on_one_line(text: &str) -> Box<str> {
 /// but many parsers refuse it, and then a subscriber would lose the whole event.
 fn has_half_a_pair(text: &str) -> bool {
     let mut rest = text;
-    while let Some(at) = rest.find('\\') {
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
         let escape = &rest[at..];
         rest = escape.get(2..).unwrap_or_default();
         match unit(escape) {

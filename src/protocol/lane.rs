@@ -96,8 +96,8 @@ impl Lane {
         loop {
             let read = tokio::select! {
                 biased;
-                read = guest.read(self.keep_alive) => read?,
                 () = &mut stopping => Read::End,
+                read = guest.read(self.keep_alive) => read?,
             };
             let stays = match read {
                 Read::More => self.answer_all(&mut guest).await?,
@@ -203,6 +203,8 @@ impl Guest {
         let written = within(&mut self.timer, end, writing).await;
         written.ok_or(io::ErrorKind::TimedOut)??;
         self.outbox.clear();
+        // Who idles is not to keep what a burst of answers took.
+        self.outbox.shrink_to(WRITE_BYTES);
         Ok(())
     }
 }

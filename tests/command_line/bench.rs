@@ -98,6 +98,15 @@ fn every_event_of_a_fan_out_reaches_everybody() {
 }
 
 #[test]
+fn who_never_reads_is_beside_those_who_do_and_counts_for_nothing() {
+    let scene = Scene::new(&[]);
+    let fan_out = ["fan-out", "--subscribers", "4", "--stalled", "3", "--seconds", "1"];
+    let figures = scene.figures(&fan_out);
+    assert_eq!((count(&figures, "events"), count(&figures, "deliveries")), (50, 200));
+    scene.server.until_metric("streamgate_connections_opened_total 7");
+}
+
+#[test]
 fn what_ingest_was_answered_is_there() {
     let scene = Scene::new(&[]);
     let ingest = ["ingest", "--publishers", "3", "--streams", "5", "--seconds", "1"];

@@ -33,6 +33,8 @@ const PONG: u8 = 10;
 pub enum Wish {
     /// What comes from now on; each event's time counts.
     Live,
+    /// What comes from now on, but never to read it: they stall.
+    Nothing,
     /// So many events from the start on, all at once when told to; the time to the last counts.
     Replay(u64),
 }
@@ -54,6 +56,19 @@ pub struct Plan {
     pub board: Arc<Board>,
     /// How many connections the run has besides and before.
     pub connections_before: usize,
+}
+
+impl Plan {
+    /// So many who stall, beside those of this plan.
+    pub fn stalled(&self, subscribers: usize) -> Self {
+        Self {
+            subscribers,
+            threads: 1,
+            wish: Wish::Nothing,
+            connections_before: self.connections_before + self.subscribers,
+            ..self.clone()
+        }
+    }
 }
 
 /// What a crowd got.
@@ -200,7 +215,7 @@ impl Desk {
         let permit = self.door.acquire().await;
         let mut socket = Socket::open(&self.run.target, self.plan.connections_before + number).await?;
         let stream = &self.plan.streams[number % self.plan.streams.len()];
-        if self.plan.wish == Wish::Live {
+        if matches!(self.plan.wish, Wish::Live | Wish::Nothing) {
             socket.subscribe(stream, false).await?;
             while !self.pages.borrow().book.is_subscribed(seat) {
                 self.hear(&mut socket, seat).await?;
@@ -209,6 +224,11 @@ impl Desk {
         drop(permit);
         // If the thread does not count any more, the run is over.
         let _ = seated.send(()).await;
+        if self.plan.wish == Wish::Nothing {
+            // As below.
+            let _ = self.hears.clone().wait_for(|word| *word == Word::Leave).await;
+            return Ok(());
+        }
         if let Wish::Replay(_) = self.plan.wish {
             // The sender being gone means the same as leaving: this task ends with its thread.
             let _ = self.hears.clone().wait_for(|word| *word >= Word::Begin).await;

@@ -29,6 +29,9 @@ pub struct FanOut {
     /// Sockets that read, each with a session of its own, spread over the streams.
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     subscribers: u32,
+    /// More sockets that subscribe and then never read, to see whether they hold up the others.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100_000))]
+    stalled: u32,
     /// Streams.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     streams: u32,
@@ -77,6 +80,10 @@ impl FanOut {
         let begun = run.clock.now();
         let crowd = Crowd::gather(run, &seats).await?;
         let gathered = run.clock.now() - begun;
+        let stalled = match self.stalled {
+            0 => None,
+            stalled => Some(Crowd::gather(run, &seats.stalled(stalled as usize)).await?),
+        };
         let shape = Shape {
             batch: self.batch,
             size: self.size,
@@ -94,6 +101,9 @@ impl FanOut {
         tokio::time::sleep(LINGER).await;
         drop(progress);
         let seen = crowd.leave().await?;
+        if let Some(stalled) = stalled {
+            stalled.leave().await?;
+        }
         let mut report = Report::new("fan-out", self.words(), self.json(), cost);
         report.counts = vec![("events", post.taken().iter().sum()), ("deliveries", arrived(&seen))];
         report.wrongs = wrongs(&seen, &post.taken(), Wrongs::of(&sent));
@@ -118,8 +128,12 @@ impl FanOut {
     }
 
     fn words(&self) -> String {
+        let stalled = match self.stalled {
+            0 => String::new(),
+            stalled => format!(" and {stalled} that never read"),
+        };
         format!(
-            "{} subscribers of {} stream(s), {} in batches of {}, elems of {} bytes, {} s",
+            "{} subscribers{stalled} of {} stream(s), {} in batches of {}, elems of {} bytes, {} s",
             self.subscribers,
             self.streams,
             self.rate.words("events"),
@@ -131,7 +145,7 @@ impl FanOut {
 
     fn json(&self) -> Value {
         json!({
-            "subscribers": self.subscribers, "streams": self.streams, "rate": self.rate.json(), "inFlight": self.in_flight,
+            "subscribers": self.subscribers, "stalled": self.stalled, "streams": self.streams, "rate": self.rate.json(), "inFlight": self.in_flight,
             "size": self.size, "seconds": self.seconds, "batch": self.batch, "connections": self.connections,
             "capacity": self.capacity, "ack": self.ack.word(), "threads": self.threads,
         })
