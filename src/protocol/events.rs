@@ -23,7 +23,7 @@ use utoipa::ToSchema;
 const MAX_KEY_CHARS: usize = 255;
 
 /// An event to be published. Members that it does not know are passed over.
-#[derive(Default, ToSchema)]
+#[derive(ToSchema)]
 #[schema(as = NewEvent)]
 pub struct EventJson<'a> {
     /// What is published: any JSON object.
@@ -63,24 +63,29 @@ impl<'de> Visitor<'de> for Members {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        fn once<T, E: de::Error>(place: &mut Option<T>, value: Option<T>, name: &'static str) -> Result<(), E> {
-            match std::mem::replace(place, value) {
+        fn once<T, E: de::Error>(place: &mut Option<T>, value: T, name: &'static str) -> Result<(), E> {
+            match place.replace(value) {
                 None => Ok(()),
                 Some(_) => Err(E::duplicate_field(name)),
             }
         }
-        let mut event = EventJson::default();
+        let (mut elems, mut hash, mut path) = (None, None, None);
         while let Some(member) = members.next_key()? {
             match member {
-                Member::Elems => once(&mut event.elems, members.next_value()?, "elems")?,
-                Member::Hash => once(&mut event.hash, members.next_value()?, "hash")?,
-                Member::Path => once(&mut event.path, members.next_value()?, "path")?,
+                Member::Elems => once(&mut elems, members.next_value()?, "elems")?,
+                Member::Hash => once(&mut hash, members.next_value()?, "hash")?,
+                Member::Path => once(&mut path, members.next_value()?, "path")?,
                 Member::Other => {
                     members.next_value::<IgnoredAny>()?;
                 }
             }
         }
-        Ok(event)
+        // What is said to be null is as good as not said, but not to be said again.
+        Ok(EventJson {
+            elems: elems.flatten(),
+            hash: hash.flatten(),
+            path: path.flatten(),
+        })
     }
 }
 
@@ -291,4 +296,50 @@ fn put_dates(text: &mut String, event: &Event) {
 /// Writes a whole number.
 pub fn put_number(text: &mut String, number: u64) {
     text.push_str(itoa::Buffer::new().format(number));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args, FromArgMatches};
+
+    fn told(text: &str) -> Result<usize, (Code, String)> {
+        let command = Limits::augment_args(clap::Command::new("test"));
+        let matches = command.get_matches_from(["test", "--max-batch-events", "3"]);
+        let limits = Limits::from_arg_matches(&matches).expect("limits");
+        let target = Target::Path(Path::parse("/acme/door").expect("a path"));
+        let parsed = parse(text, Some(&target), &limits);
+        let parsed = parsed.map(|drafts| drafts.drafts.len());
+        parsed.map_err(|refusal| (refusal.code, refusal.text.to_string()))
+    }
+
+    #[test]
+    fn a_member_is_said_once_if_only_to_be_null() {
+        for twice in [
+            r#"{"elems":null,"elems":{}}"#,
+            r#"{"elems":{},"hash":null,"hash":"x"}"#,
+            r#"{"elems":{},"hash":"x","hash":null}"#,
+            r#"{"elems":{},"path":null,"path":"/acme/a"}"#,
+        ] {
+            let (code, text) = told(twice).expect_err(twice);
+            assert_eq!(code, Code::BodyMalformed, "{twice}");
+            assert!(text.contains("duplicate field"), "{text}");
+        }
+        assert_eq!(told(r#"{"elems":{},"hash":null,"more":1,"more":2}"#), Ok(1));
+    }
+
+    #[test]
+    fn of_an_array_the_first_fault_is_told() {
+        let code = |text| told(text).map_err(|(code, _)| code);
+        assert_eq!(code(r#"[{"elems":{}},{"elems":{}},{"elems":{}}]"#), Ok(3));
+        assert_eq!(code(r#"[{"elems":1}, garbage"#), Err(Code::EventMalformed));
+        assert_eq!(code(r#"[{"elems":{}}, garbage"#), Err(Code::BodyMalformed));
+        assert_eq!(
+            code(r#"[{"elems":{}},{"elems":{}},{"elems":{}},{"elems":1}]"#),
+            Err(Code::LimitBatch)
+        );
+        let (code, text) = told(r#"[{"elems":{}},[]]"#).expect_err("an array is no event");
+        assert_eq!(code, Code::BodyMalformed);
+        assert!(text.starts_with("event 1 of the array: "), "{text}");
+    }
 }

@@ -1,8 +1,8 @@
 //! Who is asking, and with what body: the same for every HTTP route.
 //!
 //! Header names are compared case-insensitively, as clients send them in both. Invariants: a
-//! stranger's body is not read; a cookie counts only with a header that no other site's page can
-//! send.
+//! stranger's body is not read, but for the short ones that the lane must have whole; a cookie counts
+//! only with a header that no other site's page can send.
 
 use crate::broker::Broker;
 use crate::domain::error::{Code, Refusal};

@@ -38,6 +38,9 @@ const WRITE_BYTES: usize = 65_536;
 /// How long a request may take to be there; after that the `App` waits for the rest of it.
 const WHOLE_TIME: Duration = Duration::from_secs(5);
 
+/// How long a stopping server waits for what is on its way already.
+const LAST_LOOK: Duration = Duration::from_millis(50);
+
 /// What the lane needs of a worker.
 pub struct Lane {
     /// The product.
@@ -94,12 +97,16 @@ impl Lane {
         // One for all turns: to be put on the list of those who wait costs more than to stay there.
         let mut stopping = std::pin::pin!(self.stopping.notified());
         loop {
-            let read = tokio::select! {
+            let (read, is_last) = tokio::select! {
                 biased;
-                () = &mut stopping => Read::End,
-                read = guest.read(self.keep_alive) => read?,
+                // What has come already is answered, though it be that the server stops.
+                () = &mut stopping => {
+                    let last = tokio::time::timeout(LAST_LOOK, guest.read(self.keep_alive)).await;
+                    (last.unwrap_or(Ok(Read::End)), true)
+                }
+                read = guest.read(self.keep_alive) => (read, false),
             };
-            let stays = match read {
+            let stays = match read? {
                 Read::More => self.answer_all(&mut guest).await?,
                 Read::Late if guest.idles() => return Err(io::ErrorKind::TimedOut.into()),
                 Read::Late => false,
@@ -109,7 +116,11 @@ impl Lane {
             if !stays {
                 return Ok(Socket::begun(guest.socket, guest.inbox));
             }
-            guest.inbox.reserve(READ_BYTES);
+            if is_last {
+                guest.socket.shutdown().await?;
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            guest.make_room();
         }
     }
 
@@ -117,7 +128,7 @@ impl Lane {
     async fn answer_all(&self, guest: &mut Guest) -> io::Result<bool> {
         loop {
             let mut fields = wire::FIELDS;
-            let request = match wire::parse(&guest.inbox, &mut fields) {
+            let request = match wire::parse(&guest.inbox, &mut fields, self.broker.limits().max_body_bytes) {
                 Parsed::Whole(request) => request,
                 Parsed::Part => return Ok(true),
                 Parsed::Other => return Ok(false),
@@ -170,19 +181,31 @@ impl Lane {
 }
 
 impl Guest {
+    /// Room for what comes next; who idles is not to keep what a long request took.
+    fn make_room(&mut self) {
+        if self.inbox.is_empty() && self.inbox.capacity() > 2 * READ_BYTES {
+            self.inbox = BytesMut::new();
+        }
+        self.inbox.reserve(READ_BYTES);
+    }
+
     /// Whether it is between two requests.
     fn idles(&self) -> bool {
         self.is_known && self.inbox.is_empty()
     }
 
     async fn read(&mut self, keep_alive: Duration) -> io::Result<Read> {
-        let patience = if self.idles() { keep_alive } else { WHOLE_TIME };
+        let idles = self.idles();
+        let patience = if idles { keep_alive } else { WHOLE_TIME };
         let came = within(
             &mut self.timer,
             self.since + patience,
             self.socket.read_buf(&mut self.inbox),
         )
         .await;
+        if idles {
+            self.since = Instant::now();
+        }
         match came.transpose()? {
             Some(0) => Ok(Read::End),
             Some(_) => Ok(Read::More),
@@ -203,8 +226,9 @@ impl Guest {
         let written = within(&mut self.timer, end, writing).await;
         written.ok_or(io::ErrorKind::TimedOut)??;
         self.outbox.clear();
-        // Who idles is not to keep what a burst of answers took.
-        self.outbox.shrink_to(WRITE_BYTES);
+        if self.outbox.capacity() > 2 * READ_BYTES {
+            self.outbox = Vec::new();
+        }
         Ok(())
     }
 }

@@ -19,6 +19,7 @@ mod hashes;
 mod hostile;
 mod idempotency;
 mod jwt;
+mod lane;
 mod limits;
 mod lists;
 mod liveness;

@@ -17,6 +17,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::LocalSet;
@@ -25,6 +26,8 @@ use tokio::task::LocalSet;
 const DOOR: usize = 32;
 /// Room for what one read takes.
 const BUFFER_BYTES: usize = 256 << 10;
+/// How often those who stall give a sign of life.
+const BEAT: Duration = Duration::from_secs(10);
 /// Opcode of a pong.
 const PONG: u8 = 10;
 
@@ -225,9 +228,7 @@ impl Desk {
         // If the thread does not count any more, the run is over.
         let _ = seated.send(()).await;
         if self.plan.wish == Wish::Nothing {
-            // As below.
-            let _ = self.hears.clone().wait_for(|word| *word == Word::Leave).await;
-            return Ok(());
+            return self.stall(&mut socket).await;
         }
         if let Wish::Replay(_) = self.plan.wish {
             // The sender being gone means the same as leaving: this task ends with its thread.
@@ -238,6 +239,18 @@ impl Desk {
         loop {
             self.hear(&mut socket, seat).await?;
         }
+    }
+
+    /// Reads nothing, but gives signs of life, or it would be taken for dead.
+    async fn stall(&self, socket: &mut Socket) -> Result<(), Error> {
+        let mut hears = self.hears.clone();
+        while tokio::time::timeout(BEAT, hears.wait_for(|word| *word == Word::Leave))
+            .await
+            .is_err()
+        {
+            socket.say(PONG, &[]).await?;
+        }
+        Ok(())
     }
 
     /// Takes what comes next.

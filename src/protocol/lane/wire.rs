@@ -72,6 +72,11 @@ pub enum Errand<'a> {
 
 impl<'a> Errand<'a> {
     fn parse(target: &'a str) -> Option<Self> {
+        // What else may stand in an address is read in more than one way.
+        let is_clear = |byte: u8| byte.is_ascii_graphic() && !b"#<>`".contains(&byte);
+        if !target.bytes().all(is_clear) {
+            return None;
+        }
         if target == "/session" {
             return Some(Self::Open);
         }
@@ -81,7 +86,7 @@ impl<'a> Errand<'a> {
             "" => None,
             stream => Some(stream.strip_prefix('/')?),
         };
-        let is_plain = |segment: &str| !segment.is_empty() && !segment.bytes().any(|byte| b"/%#".contains(&byte));
+        let is_plain = |segment: &str| !segment.is_empty() && !segment.bytes().any(|byte| b"/%".contains(&byte));
         let plain = is_plain(company) && stream.is_none_or(is_plain);
         plain.then_some(Self::Publish { company, stream, query })
     }
@@ -101,8 +106,8 @@ fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
     Some((&text[..place], &text[place + 1..]))
 }
 
-/// Looks at what has come.
-pub fn parse<'a>(bytes: &'a [u8], fields: &'a mut [MaybeUninit<Header<'a>>]) -> Parsed<'a> {
+/// Looks at what has come. Longer bodies than `most` are for others to refuse.
+pub fn parse<'a>(bytes: &'a [u8], fields: &'a mut [MaybeUninit<Header<'a>>], most: usize) -> Parsed<'a> {
     let mut head = httparse::Request::new(&mut []);
     let start = match head.parse_with_uninit_headers(bytes, fields) {
         Ok(httparse::Status::Complete(start)) => start,
@@ -117,7 +122,7 @@ pub fn parse<'a>(bytes: &'a [u8], fields: &'a mut [MaybeUninit<Header<'a>>]) -> 
         return Parsed::Other;
     };
     let length = start.saturating_add(body);
-    if length > MAX_BYTES {
+    if body > most || length > MAX_BYTES {
         return Parsed::Other;
     }
     match bytes.get(start..length) {
@@ -143,13 +148,14 @@ fn part<'a>(head: &httparse::Request, count: usize) -> Parsed<'a> {
 
 /// How long the body is, if there is no doubt and nothing else is unusual.
 fn body_length(fields: &[Header]) -> Option<usize> {
-    let mut length = None;
+    let (mut length, mut hosts) = (None, 0);
     for field in fields {
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
         let closes = is("connection") && !field.value.eq_ignore_ascii_case(b"keep-alive");
         if closes || UNUSUAL.iter().any(|name| is(name)) {
             return None;
         }
+        hosts += usize::from(is("host"));
         if is("content-length") {
             let digits = std::str::from_utf8(field.value).ok()?;
             let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -159,7 +165,7 @@ fn body_length(fields: &[Header]) -> Option<usize> {
             }
         }
     }
-    Some(length.unwrap_or(0))
+    (hosts == 1).then(|| length.unwrap_or(0))
 }
 
 /// Writes an answer.
@@ -208,7 +214,7 @@ mod tests {
 
     fn parsed(bytes: &[u8]) -> Result<(usize, String), bool> {
         let mut fields = FIELDS;
-        match parse(bytes, &mut fields) {
+        match parse(bytes, &mut fields, MAX_BYTES) {
             Parsed::Whole(request) => Ok((request.length, String::from_utf8_lossy(request.body).into_owned())),
             Parsed::Part => Err(true),
             Parsed::Other => Err(false),
@@ -234,6 +240,9 @@ mod tests {
             "/v5.0/acme/stream",
             "*",
             "http://x/session",
+            "/v5.0/acme/event?ack=durable#x",
+            "/v5.0/acme/event?<",
+            "/v5.0/acm\u{e9}/event",
         ] {
             assert_eq!(Errand::parse(other), None, "{other}");
         }
@@ -251,8 +260,8 @@ mod tests {
 
     #[test]
     fn what_is_unusual_is_for_others() {
-        let head = |line: &str| format!("POST /session HTTP/1.1\r\n{line}\r\n\r\n");
-        assert_eq!(parsed(head("Host: x").as_bytes()), Ok((35, String::new())));
+        let head = |line: &str| format!("POST /session HTTP/1.1\r\nHost: x\r\n{line}\r\n\r\n");
+        assert_eq!(parsed(head("Accept: a/b").as_bytes()), Ok((48, String::new())));
         for line in [
             "Content-Length: 0\r\nContent-Length: 0",
             "Content-Length: +1",
@@ -269,10 +278,12 @@ mod tests {
             "Content-Encoding: gzip",
             "Upgrade: h2c",
             "Bad Header: x",
+            "HOST: y",
         ] {
             assert_eq!(parsed(head(line).as_bytes()), Err(false), "{line}");
         }
         for start in [
+            "POST /session HTTP/1.1\r\nAccept: a/b\r\n\r\n",
             "GET /session HTTP/1.1\r\n\r\n",
             "POST /session HTTP/1.0\r\n\r\n",
             "GET /session/x",
@@ -286,6 +297,8 @@ mod tests {
         assert_eq!(parsed(head(&many).as_bytes()), Err(false));
         let long = format!("POST /session HTTP/1.1\r\na: {}", "b".repeat(MAX_BYTES / 4));
         assert_eq!(parsed(long.as_bytes()), Err(false));
+        let (body, mut fields) = (head("Content-Length: 2") + "{}", FIELDS);
+        assert!(matches!(parse(body.as_bytes(), &mut fields, 1), Parsed::Other));
     }
 
     #[test]
