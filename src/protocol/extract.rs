@@ -12,8 +12,7 @@ use crate::domain::token::Access;
 use crate::domain::visitor::{Proxies, Visitor};
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, CONTENT_ENCODING, HOST, HeaderMap, HeaderName, ORIGIN};
-use actix_web::web::{Bytes, BytesMut, Data, Payload};
-use futures_util::StreamExt;
+use actix_web::web::{Bytes, Data, Payload};
 use httparse::Header;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -50,12 +49,7 @@ impl<'a> Headers<'a> {
     pub fn get(self, name: &HeaderName) -> Option<Value<'a>> {
         match self {
             Headers::Map(map) => map.get(name).map(|value| Value(value.as_bytes())),
-            Headers::List(list) => {
-                let mut named = list
-                    .iter()
-                    .filter(|field| field.name.eq_ignore_ascii_case(name.as_str()));
-                named.next().map(|field| Value(field.value))
-            }
+            Headers::List(list) => named(list, name).next(),
         }
     }
 
@@ -68,14 +62,16 @@ impl<'a> Headers<'a> {
     fn all(self, name: &HeaderName) -> Vec<Value<'a>> {
         match self {
             Headers::Map(map) => map.get_all(name).map(|value| Value(value.as_bytes())).collect(),
-            Headers::List(list) => {
-                let named = list
-                    .iter()
-                    .filter(|field| field.name.eq_ignore_ascii_case(name.as_str()));
-                named.map(|field| Value(field.value)).collect()
-            }
+            Headers::List(list) => named(list, name).collect(),
         }
     }
+}
+
+fn named<'a>(list: &'a [Header<'a>], name: &HeaderName) -> impl Iterator<Item = Value<'a>> {
+    let named = list
+        .iter()
+        .filter(|field| field.name.eq_ignore_ascii_case(name.as_str()));
+    named.map(|field| Value(field.value))
 }
 
 impl<'a> Value<'a> {
@@ -192,29 +188,15 @@ pub async fn body<'a>(broker: &Broker, caller: impl Into<Caller<'a>>, payload: P
         return Err(Refusal::new(Code::BodyEncoding, text));
     }
     let most = broker.limits().max_body_bytes;
-    match tokio::time::timeout(BODY_TIME, collect(payload, most)).await {
-        Ok(collected) => collected,
+    match tokio::time::timeout(BODY_TIME, payload.to_bytes_limited(most)).await {
+        Ok(Ok(Ok(bytes))) => Ok(bytes),
+        Ok(Ok(Err(_))) => Err(Refusal::new(Code::BodyMalformed, "the body ended too early")),
+        Ok(Err(_)) => {
+            let text = format!("a body has at most {most} bytes");
+            Err(Refusal::new(Code::LimitBody, text))
+        }
         Err(_) => Err(Refusal::new(Code::RequestTimeout, "the body took too long to arrive")),
     }
-}
-
-/// Most bodies come in one piece, which is not copied.
-async fn collect(mut payload: Payload, most: usize) -> Result<Bytes, Refusal> {
-    let (mut first, mut more) = (Bytes::new(), BytesMut::new());
-    while let Some(piece) = payload.next().await {
-        let piece = piece.map_err(|_| Refusal::new(Code::BodyMalformed, "the body ended too early"))?;
-        if first.len() + more.len() + piece.len() > most {
-            let text = format!("a body has at most {most} bytes");
-            return Err(Refusal::new(Code::LimitBody, text));
-        }
-        if first.is_empty() && more.is_empty() {
-            first = piece;
-        } else {
-            more.extend_from_slice(&std::mem::take(&mut first));
-            more.extend_from_slice(&piece);
-        }
-    }
-    Ok(if more.is_empty() { first } else { more.freeze() })
 }
 
 fn text<'a>(headers: Headers<'a>, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
