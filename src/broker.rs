@@ -8,6 +8,7 @@
 mod access;
 mod audit;
 mod events;
+mod fleeting;
 mod following;
 mod lockout;
 mod overview;
@@ -23,10 +24,11 @@ mod wishes;
 
 pub use overview::{Overview, Problem};
 pub use people::SignedIn;
-pub use seats::Seat;
+pub use seats::{Entry, Seat};
 pub use watching::{Numbers, Sums, Watched};
 pub use wishes::{Following, From, Publishing, Subscribed};
 
+use crate::broker::fleeting::Fleeting;
 use crate::broker::lockout::Lockout;
 use crate::broker::passwords::Passwords;
 use crate::broker::people::Telling;
@@ -61,6 +63,7 @@ pub struct Broker {
     limits: Limits,
     metrics: Arc<Metrics>,
     seats: Seats,
+    fleeting: Fleeting,
     watching: Watching,
     rates: Rates,
     /// How full the disk was when last looked at.
@@ -92,6 +95,7 @@ impl Broker {
             limits,
             metrics,
             seats: Seats::default(),
+            fleeting: Fleeting::default(),
             watching: Watching::default(),
             rates,
             space: Mutex::default(),
@@ -137,7 +141,10 @@ impl Broker {
             // Many events of one request mostly go to one stream, which is looked for once.
             let stream = match last.take() {
                 Some((same, stream)) if same == target => stream,
-                _ => self.find(access, Verb::Write, &target)?,
+                _ => match self.find(access, Verb::Write, &target) {
+                    Err(refusal) if publishing.fleeting && self.is_unheard(access, &refusal, &target) => continue,
+                    found => found?,
+                },
             };
             last = Some((target, Arc::clone(&stream)));
             if !is_retry {
@@ -195,6 +202,9 @@ impl Broker {
         }
         for stream in &ended.changed {
             self.log.adjust(stream);
+        }
+        for (from, to) in self.take_declared(&ended.changed) {
+            self.hub.tell(&Notice::StreamDeclared(from, to));
         }
         for stream in &ended.streams {
             self.log.forget(stream);

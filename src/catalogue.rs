@@ -5,6 +5,7 @@
 //! the same file is seen like our own. Invariant: the mirror never knows what the database has not.
 
 mod audit;
+mod companies;
 mod database;
 mod keys;
 mod logins;
@@ -15,6 +16,7 @@ mod tokens;
 mod users;
 
 pub use crate::database::now_ms;
+pub use companies::Company;
 pub use keys::{ListedKey, NewKey, SigningKey};
 pub use logins::{Member, Opened, not_signed_in};
 pub use shelf::Shelved;
@@ -148,6 +150,16 @@ impl Catalogue {
         Ok(token)
     }
 
+    /// Whoever holds this token, whosever it is. Refused with `auth.refused`, or because the token has ended.
+    pub fn authenticate_key(&self, secret: &str) -> Result<Arc<Token>, Refusal> {
+        let token = self.mirror.read().token_by_hash(&self.hash(secret));
+        let token = token.ok_or_else(|| Refusal::new(Code::AuthRefused, "the key is not known"))?;
+        let now_ms = now_ms();
+        token.check(now_ms)?;
+        token.touch(now_ms);
+        Ok(token)
+    }
+
     /// The login of a secret, and the master token of its user, good or not; none if it has ended.
     pub fn login(&self, secret: &str) -> Option<(Arc<Login>, Arc<Token>)> {
         let found = self.mirror.read().login(&self.login_hash(secret));
@@ -177,6 +189,9 @@ impl Catalogue {
 
     /// Refused when a token is no longer good.
     pub fn check_token(&self, key: TokenKey) -> Result<(), Refusal> {
+        if key.is_guest() {
+            return Ok(());
+        }
         self.good_token(key, now_ms()).map(|_| ())
     }
 
@@ -228,8 +243,9 @@ impl Catalogue {
             self.reload(&mut followed).await?;
         } else {
             for change in changes {
-                self.follow(&change, &mut followed.ended).await?;
-                followed.number = change.number;
+                let number = change.number;
+                self.follow(change, &mut followed.ended).await?;
+                followed.number = number;
             }
         }
         let mut mirror = self.mirror.write();
@@ -259,7 +275,7 @@ impl Catalogue {
         Ok(())
     }
 
-    async fn follow(&self, change: &database::Change, ended: &mut Ended) -> Result<(), Fault> {
+    async fn follow(&self, change: database::Change, ended: &mut Ended) -> Result<(), Fault> {
         match change.subject {
             database::Subject::Token(key) => {
                 let token = self.load_token(key).await?;
@@ -281,6 +297,10 @@ impl Catalogue {
                 }
                 self.mirror.write().put_stream(id, stream);
             }
+            database::Subject::Company(name) => {
+                let company = self.load_company(&name).await?;
+                self.mirror.write().put_company(name, company);
+            }
             database::Subject::Login(hash) => {
                 let login = self.load_login(&hash).await?;
                 self.mirror.write().put_login(hash, login);
@@ -297,6 +317,7 @@ impl Catalogue {
             self.load_streams().await?,
             self.load_logins().await?,
         );
+        let mirror = mirror.with_companies(self.load_companies().await?);
         self.reload_keys().await?;
         let mut current = self.mirror.write();
         mirror.inherit_use(&current);

@@ -65,6 +65,11 @@ impl Hub {
         }
     }
 
+    /// Whether any worker listens to the stream.
+    pub fn has_listener(&self, stream: &StreamId) -> bool {
+        self.interest.read().contains_key(stream)
+    }
+
     /// Nobody on the worker listens to the stream any more.
     pub fn ignore(&self, worker: WorkerId, stream: &StreamId) {
         let mut interest = self.interest.write();

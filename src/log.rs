@@ -233,6 +233,11 @@ impl Log {
         }
     }
 
+    /// Lets go of a stream that never kept anything.
+    pub fn fade(&self, stream: &StreamId) {
+        self.shared.book.lock().ledger.forget(stream);
+    }
+
     /// Refused while nothing can be written.
     pub fn check(&self) -> Result<(), Refusal> {
         match self.shared.book.lock().failing {

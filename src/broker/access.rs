@@ -3,16 +3,20 @@
 //! Invariant: whatever a token may do, it may do at its places only, at every use.
 
 use crate::broker::people::nobody;
-use crate::broker::{Broker, Seat};
+use crate::broker::{Broker, Entry, Seat};
+use crate::catalogue::Company;
 use crate::database::now_ms;
-use crate::domain::error::{Code, Refusal};
-use crate::domain::id::TokenKey;
+use crate::domain::company::CompanySettings;
+use crate::domain::error::{Code, Error, Refusal};
+use crate::domain::id::{SYSTEM, TokenKey};
 use crate::domain::scope::{Scope, ScopeJson};
 use crate::domain::session_id::SessionId;
-use crate::domain::token::{Access, Means};
-use crate::domain::visitor::Visitor;
+use crate::domain::token::{Access, Means, Token};
+use crate::domain::visitor::{Places, Visitor};
 use crate::sessions::Wishes;
+use hmac::Mac;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 impl Broker {
@@ -27,12 +31,7 @@ impl Broker {
     ) -> Result<Access, Refusal> {
         let token = self.catalogue.authenticate(company, user, secret)?;
         token.places.check(visitor)?;
-        Ok(Access {
-            token,
-            narrowed: None,
-            address: visitor.address,
-            means: Means::Token,
-        })
+        Ok(access(token, visitor))
     }
 
     /// Whoever is signed in with this secret, as their master token; of `company`, if that is said.
@@ -79,18 +78,15 @@ impl Broker {
         self.sessions.verify(&session)?;
         let token = self.catalogue.token(session.token())?;
         token.places.check(visitor)?;
-        let entered = self.seats.enter(&token, &self.limits, &self.metrics);
-        entered.inspect_err(|_| self.watching.room(token.company_id).refuse(now_ms()))?;
+        self.enter(&token)?;
         match self.sessions.enter(&session) {
             Ok(narrowed) => Ok(Seat {
                 access: Access {
-                    token,
                     narrowed,
-                    address: visitor.address,
-                    means: Means::Token,
+                    ..access(token, visitor)
                 },
+                entry: Entry::Session(session),
                 broker: Arc::clone(self),
-                session,
                 watched: None,
             }),
             Err(refusal) => {
@@ -100,8 +96,93 @@ impl Broker {
         }
     }
 
+    /// Takes a place for a connection of whoever has shown otherwise than by a session who they are.
+    pub fn take_seat(self: &Arc<Self>, access: Access, entry: Entry) -> Result<Seat, Refusal> {
+        self.check_running()?;
+        self.enter(&access.token)?;
+        Ok(Seat {
+            access,
+            entry,
+            broker: Arc::clone(self),
+            watched: None,
+        })
+    }
+
+    fn enter(&self, token: &Token) -> Result<(), Refusal> {
+        let entered = self.seats.enter(token, &self.limits, &self.metrics);
+        entered.inspect_err(|_| self.watching.room(token.company_id).refuse(now_ms()))
+    }
+
+    /// Whoever presents a token alone, at a place where it may be used: for clients that have nothing else.
+    pub fn sign_in_with_key(&self, secret: &str, visitor: &Visitor) -> Result<Access, Refusal> {
+        let token = self.catalogue.authenticate_key(secret)?;
+        token.places.check(visitor)?;
+        Ok(access(token, visitor))
+    }
+
+    /// Whoever a token of ours names by its key, at a place where it may be used.
+    pub fn sign_in_as(&self, key: TokenKey, visitor: &Visitor) -> Result<Access, Refusal> {
+        let token = self.catalogue.token(key)?;
+        token.places.check(visitor)?;
+        Ok(access(token, visitor))
+    }
+
+    /// Somebody without a token, who may read and write a company's notices and nothing else; none if
+    /// there is no such company.
+    pub fn notices_guest(&self, company: &str, visitor: &Visitor) -> Option<Access> {
+        let company = self.catalogue.company_by_name(company)?;
+        let token = Token {
+            key: TokenKey::guest(company.id),
+            company_id: company.id,
+            company: company.name.clone(),
+            user: None,
+            user_id: None,
+            manages: false,
+            creator: SYSTEM,
+            scope: Scope::notices(&company.name),
+            signs: false,
+            places: Places::default(),
+            label: "notices".to_owned(),
+            created_ms: 0,
+            expires_ms: None,
+            revoked_ms: None,
+            used_ms: AtomicU64::default(),
+        };
+        Some(access(Arc::new(token), visitor))
+    }
+
+    /// What a company says of itself; none if there is no such company.
+    pub fn company_settings(&self, company: &str) -> Option<Arc<Company>> {
+        self.catalogue.company_by_name(company)
+    }
+
+    /// Changes what the asker's company says of itself. For users who manage.
+    pub async fn change_company_settings(&self, access: &Access, settings: &CompanySettings) -> Result<(), Error> {
+        access.require_managing()?;
+        let company = &access.token.company;
+        self.catalogue
+            .settle_company(company, settings, &access.actor())
+            .await?;
+        Ok(self.follow_changes().await?)
+    }
+
+    /// A secret of our own for `purpose`, the same after a restart.
+    pub fn key_for(&self, purpose: &str) -> [u8; 32] {
+        self.catalogue.key_for(purpose).finalize().into_bytes().into()
+    }
+
     /// Refused when a connection's token is no longer good, whatever was or was not told of it.
     pub fn check_token(&self, token: TokenKey) -> Result<(), Refusal> {
         self.catalogue.check_token(token)
+    }
+}
+
+/// Somebody at a place, by a token that has not been narrowed.
+fn access(token: Arc<Token>, visitor: &Visitor) -> Access {
+    Access {
+        token,
+        narrowed: None,
+        address: visitor.address,
+        means: Means::Token,
     }
 }

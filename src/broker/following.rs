@@ -6,8 +6,7 @@ use crate::broker::{Broker, Following, From, Subscribed};
 use crate::domain::error::{Code, Fault, Refusal};
 use crate::domain::id::StreamId;
 use crate::domain::position::Offset;
-use crate::domain::scope::Verb;
-use crate::domain::stream::Target;
+use crate::domain::stream::{Stream, Target};
 use crate::domain::token::Access;
 use crate::engine::connection::ConnectionKey;
 use crate::engine::ledger::Page;
@@ -15,6 +14,7 @@ use crate::engine::resume::Resume;
 use crate::engine::shard::{Part, Read};
 use crate::engine::subscription::{State, Subscription};
 use crate::hub::worker::Worker;
+use std::sync::Arc;
 
 impl Broker {
     /// Subscribes a connection; doing it twice is doing it once.
@@ -29,7 +29,23 @@ impl Broker {
         target: &Target,
         following: Following,
     ) -> Result<Subscribed, Refusal> {
-        let stream = self.find(access, Verb::Read, target)?;
+        let stream = self.find_to_follow(worker, access, target, &following)?;
+        let id = stream.id;
+        let followed = self.follow(worker, key, stream, following);
+        if followed.is_err() && !worker.shard.borrow().listens(&id) {
+            self.ignore(worker, &id);
+        }
+        followed
+    }
+
+    /// Has a connection follow a stream that its worker listens to.
+    fn follow<P>(
+        &self,
+        worker: &Worker<P>,
+        key: ConnectionKey,
+        stream: Arc<Stream>,
+        following: Following,
+    ) -> Result<Subscribed, Refusal> {
         let there = worker.shard.borrow_mut().cursor(key, &stream.id);
         if let Some(cursor) = there {
             let view = self.log.open(&stream);
@@ -42,7 +58,6 @@ impl Broker {
             return Err(Refusal::new(Code::LimitSubscriptions, text));
         }
         self.check_filters(worker, key, &following)?;
-        worker.listen(stream.id);
         let view = self.log.open(&stream);
         let resume = match following.from {
             From::Head => Resume::live(&view),
@@ -77,14 +92,17 @@ impl Broker {
     pub fn unsubscribe<P>(&self, worker: &Worker<P>, key: ConnectionKey, target: &Target) {
         let stream = match target {
             Target::Id(id) => Some(*id),
-            Target::Path(_) => self.catalogue.find(target).map(|stream| stream.id),
+            Target::Path(_) => {
+                let found = self.catalogue.find(target).or_else(|| self.find_fleeting(target));
+                found.map(|stream| stream.id)
+            }
         };
         let Some(stream) = stream.filter(|stream| worker.shard.borrow().subscribes(key, stream)) else {
             return;
         };
         self.metrics.subscriptions.dec();
         if worker.shard.borrow_mut().unsubscribe(key, &stream) {
-            worker.ignore(&stream);
+            self.ignore(worker, &stream);
         }
     }
 
@@ -93,7 +111,7 @@ impl Broker {
         let count = worker.shard.borrow().subscription_count(key);
         self.metrics.subscriptions.dec_by(count as i64);
         let silent = worker.shard.borrow_mut().unsubscribe_all(key);
-        silent.iter().for_each(|stream| worker.ignore(stream));
+        silent.iter().for_each(|stream| self.ignore(worker, stream));
     }
 
     /// A connection is gone: nothing of it stays.

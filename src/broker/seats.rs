@@ -7,11 +7,11 @@ use crate::broker::watching::Watched;
 use crate::domain::error::{Code, Refusal};
 use crate::domain::limits::Limits;
 use crate::domain::session_id::SessionId;
+use crate::domain::ticket::Ticket;
 use crate::domain::token::{Access, Token};
 use crate::metrics::Metrics;
 use parking_lot::Mutex;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{HashMap, hash_map};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -25,12 +25,27 @@ struct Counts {
     by_company: HashMap<i64, usize>,
 }
 
-/// A place for one connection of a session; dropping it gives the place back.
+/// What a connection was let in with.
+#[derive(Clone)]
+pub enum Entry {
+    /// A session.
+    Session(SessionId),
+    /// A connection token of channels.
+    Channels(Ticket),
+    /// An origin that the company approves of, or a key of the company's.
+    Notices {
+        /// Whether it was a key.
+        has_key: bool,
+    },
+}
+
+/// A place for one connection; dropping it gives the place back.
 pub struct Seat {
     /// Who sits here and what they may do.
     pub access: Access,
+    /// What the connection was let in with.
+    pub entry: Entry,
     pub(super) broker: Arc<Broker>,
-    pub(super) session: SessionId,
     /// How it is listed, once it has a connection.
     pub(super) watched: Option<Arc<Watched>>,
 }
@@ -61,7 +76,7 @@ impl Seats {
     pub(super) fn leave(&self, token: &Token, metrics: &Metrics) {
         let mut counts = self.0.lock();
         counts.total -= 1;
-        if let Entry::Occupied(mut of_company) = counts.by_company.entry(token.company_id) {
+        if let hash_map::Entry::Occupied(mut of_company) = counts.by_company.entry(token.company_id) {
             *of_company.get_mut() -= 1;
             if *of_company.get() == 0 {
                 of_company.remove();
@@ -95,6 +110,8 @@ impl Drop for Seat {
             self.broker.watching.leave(watched);
         }
         self.broker.seats.leave(&self.access.token, &self.broker.metrics);
-        self.broker.sessions.leave(&self.session);
+        if let Entry::Session(session) = &self.entry {
+            self.broker.sessions.leave(session);
+        }
     }
 }

@@ -19,7 +19,28 @@ impl Broker {
         if let Target::Path(path) = target {
             access.check_path(verb, path)?;
         }
-        let stream = self.catalogue.find(target).ok_or_else(|| Refusal::no_stream(target))?;
+        let found = self.catalogue.find(target).or_else(|| self.find_fleeting(target));
+        self.check_found(access, verb, target, found)
+    }
+
+    /// As [`Broker::find`], of streams that were declared.
+    fn find_declared(&self, access: &Access, verb: Verb, id: StreamId) -> Result<Arc<Stream>, Refusal> {
+        let target = Target::Id(id);
+        self.check_found(access, verb, &target, self.catalogue.find(&target))
+    }
+
+    /// What was found for somebody, if they may do `verb` to it.
+    pub(super) fn check_found(
+        &self,
+        access: &Access,
+        verb: Verb,
+        target: &Target,
+        found: Option<Arc<Stream>>,
+    ) -> Result<Arc<Stream>, Refusal> {
+        if let Target::Path(path) = target {
+            access.check_path(verb, path)?;
+        }
+        let stream = found.ok_or_else(|| Refusal::no_stream(target))?;
         if let Target::Id(_) = target {
             access.check_stream(verb, &stream)?;
         }
@@ -93,7 +114,7 @@ impl Broker {
 
     /// Changes a stream.
     pub async fn change_stream(&self, access: &Access, id: StreamId, change: &StreamChange) -> Result<Stream, Error> {
-        self.find(access, Verb::Manage, &Target::Id(id))?;
+        self.find_declared(access, Verb::Manage, id)?;
         self.limits.check_capacity(change.capacity.unwrap_or(0))?;
         self.limits
             .check_text("a description", change.description.as_deref().unwrap_or_default())?;
@@ -106,7 +127,7 @@ impl Broker {
 
     /// Deletes a stream, its events and everybody's subscription to it.
     pub async fn remove_stream(&self, access: &Access, id: StreamId) -> Result<(), Error> {
-        self.find(access, Verb::Manage, &Target::Id(id))?;
+        self.find_declared(access, Verb::Manage, id)?;
         self.catalogue.remove_stream(id, &access.actor()).await?;
         Ok(self.follow_changes().await?)
     }

@@ -19,6 +19,8 @@ pub struct Publishing {
     pub expected: Option<Offset>,
     /// The publisher's key for this request, and all that came with it.
     pub key: Option<(String, Vec<u8>)>,
+    /// Whether a stream that nobody declared takes it too: then only who listens now is told.
+    pub fleeting: bool,
 }
 
 /// How somebody wants to follow a stream.
@@ -28,6 +30,8 @@ pub struct Following {
     pub from: From,
     /// What else is agreed.
     pub terms: Option<Terms>,
+    /// Whether a stream that nobody declared is made for it, if the company allows that.
+    pub fleeting: bool,
 }
 
 /// From where a stream is followed.

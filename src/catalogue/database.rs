@@ -39,6 +39,8 @@ pub enum Subject {
     Stream(StreamId),
     /// A login, by the hash of its secret.
     Login([u8; 32]),
+    /// A company, by its name.
+    Company(String),
 }
 
 /// The notes after `number`, the oldest first.
@@ -55,6 +57,7 @@ pub async fn changes_after(readers: &SqlitePool, number: i64) -> Result<Vec<Chan
         let subject = match row.try_get("kind")? {
             "token" => Subject::Token(TokenKey(exact(&subject, "token key")?)),
             "login" => Subject::Login(exact(&subject, "login hash")?),
+            "company" => Subject::Company(String::from_utf8_lossy(&subject).into_owned()),
             _ => Subject::Stream(StreamId::new(exact(&subject, "stream id")?)),
         };
         let number = row.try_get("change_id")?;

@@ -4,7 +4,7 @@
 //! aim at, so comparing it tells no timing.
 
 use crate::catalogue::shelf::{Shelf, Shelved};
-use crate::catalogue::{Ended, Login};
+use crate::catalogue::{Company, Ended, Login};
 use crate::domain::id::{StreamId, TokenKey};
 use crate::domain::path::Path;
 use crate::domain::stream::Stream;
@@ -40,6 +40,8 @@ pub struct Mirror {
     filters: HashMap<StreamId, Filter, RandomState>,
     /// Streams by company and path.
     shelf: Shelf,
+    /// Companies by name.
+    companies: HashMap<String, Arc<Company>, RandomState>,
 }
 
 impl Mirror {
@@ -56,6 +58,27 @@ impl Mirror {
             mirror.put_stream(stream.id, Some(Arc::new(stream)));
         }
         mirror
+    }
+
+    /// And of these companies.
+    pub fn with_companies(mut self, companies: Vec<Company>) -> Self {
+        for company in companies {
+            self.put_company(company.name.to_string(), Some(company));
+        }
+        self
+    }
+
+    /// The company of a name.
+    pub fn company(&self, name: &str) -> Option<Arc<Company>> {
+        self.companies.get(name).cloned()
+    }
+
+    /// Puts a company in place of what was known of it.
+    pub fn put_company(&mut self, name: String, company: Option<Company>) {
+        match company {
+            Some(company) => self.companies.insert(name, Arc::new(company)),
+            None => self.companies.remove(&name),
+        };
     }
 
     /// The token of a hash.

@@ -42,6 +42,7 @@ actions! {
     KeyAdded = "key.added",
     KeyRemoved = "key.removed",
     ConnectionClosed = "connection.closed",
+    CompanyChanged = "company.changed",
 }
 
 impl Action {

@@ -28,16 +28,29 @@ pub enum Wire {
     Session,
     /// The same, compressed.
     SessionDeflated,
+    /// The same, plain, for who calls events drops.
+    Drops,
+    /// A session over plain HTTP: a line for each event.
+    Lines,
+    /// The same for who calls events drops.
+    DropLines,
+    /// RootSocket's messages.
+    Channels,
+    /// The users server's notices.
+    Notices,
 }
 
 impl Wire {
     /// How many there are.
-    pub const COUNT: usize = 2;
+    pub const COUNT: usize = 7;
 
     /// The word in a list of connections.
     pub const fn word(self) -> &'static str {
         match self {
-            Wire::Session | Wire::SessionDeflated => "ws",
+            Wire::Session | Wire::SessionDeflated | Wire::Drops => "ws",
+            Wire::Lines | Wire::DropLines => "http",
+            Wire::Channels => "channels",
+            Wire::Notices => "notices",
         }
     }
 }
@@ -79,19 +92,17 @@ impl Stamp {
 #[derive(Debug, Default)]
 pub struct Frames {
     session: OnceLock<Bytes>,
-    deflated: OnceLock<Box<Bytes>>,
+    others: OnceLock<Box<[OnceLock<Bytes>; Wire::COUNT]>>,
 }
 
 impl Event {
     /// The framed bytes for `wire`, made by `render` if nobody asked before.
     pub fn frame(&self, wire: Wire, render: impl FnOnce(&Event) -> Bytes) -> Bytes {
-        match wire {
-            Wire::Session => self.frames.session.get_or_init(|| render(self)).clone(),
-            Wire::SessionDeflated => {
-                let frame = self.frames.deflated.get_or_init(|| Box::new(render(self)));
-                Bytes::clone(frame)
-            }
-        }
+        let place = match wire {
+            Wire::Session => &self.frames.session,
+            other => &self.frames.others.get_or_init(Box::default)[other as usize],
+        };
+        place.get_or_init(|| render(self)).clone()
     }
 
     /// About how long its frame is, in bytes.

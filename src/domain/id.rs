@@ -121,9 +121,25 @@ impl EventId {
 pub struct TokenKey(pub [u8; 8]);
 
 impl TokenKey {
-    /// A key nobody has.
+    /// A key nobody has, nor any guest.
     pub fn random() -> Self {
-        Self(rand::random())
+        loop {
+            let key = Self(rand::random());
+            if !key.is_guest() {
+                return key;
+            }
+        }
+    }
+
+    /// That of who is let in without a token, one for each company, by its row.
+    pub fn guest(company_id: i64) -> Self {
+        let [.., a, b, c, d] = company_id.to_be_bytes();
+        Self([0, 0, 0, 0, a, b, c, d])
+    }
+
+    /// Whether no token has this key, but who was let in without one.
+    pub fn is_guest(self) -> bool {
+        self.0[..4] == [0; 4]
     }
 
     /// Parses `k` and 16 digits.

@@ -12,6 +12,8 @@ use std::sync::Arc;
 pub const PATH_CHARS: usize = 128;
 /// The longest name of a company or user.
 const NAME_CHARS: usize = 64;
+/// The segment of a company's notices.
+const NOTICES: &str = "notices";
 
 macro_rules! text_value {
     ($name:ident) => {
@@ -112,6 +114,17 @@ impl Path {
         Ok(Self(text.into()))
     }
 
+    /// Where a company's notices are, for the users server's clients.
+    pub fn notices(company: &CompanyName) -> Self {
+        Self(format!("/{company}/{NOTICES}").into())
+    }
+
+    /// Whether a company's notices are here.
+    pub fn is_notices(&self) -> bool {
+        let mut segments = self.0[1..].split('/').skip(1);
+        segments.next() == Some(NOTICES) && segments.next().is_none()
+    }
+
     /// The tenant it belongs to.
     pub fn company(&self) -> &str {
         self.0[1..].split('/').next().unwrap_or_default()
@@ -141,6 +154,11 @@ impl Pattern {
             }
         }
         Ok(Self(text.into()))
+    }
+
+    /// A company's notices alone.
+    pub fn notices(company: &CompanyName) -> Self {
+        Self(Path::notices(company).as_str().into())
     }
 
     /// Every path of a company.

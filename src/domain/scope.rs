@@ -110,6 +110,16 @@ impl Scope {
         Self(vec![(Pattern::whole(company), all)])
     }
 
+    /// Reading and writing a company's notices, and nothing else.
+    pub fn notices(company: &CompanyName) -> Self {
+        let verbs = Verbs {
+            read: true,
+            write: true,
+            manage: false,
+        };
+        Self(vec![(Pattern::notices(company), verbs)])
+    }
+
     /// Parses the JSON form for a token of `company`, of at most `most` patterns.
     ///
     /// Refused with `path.malformed`, `limit.patterns`, or `scope.denied` for another company's path.

@@ -5,6 +5,7 @@
 //! and an acknowledgement stands before the first event of its subscription.
 
 mod joined;
+mod moving;
 mod replay;
 
 pub use replay::{Part, Read};

@@ -4,6 +4,7 @@
 
 use crate::domain::event::Event;
 use crate::domain::id::{StreamId, TokenKey};
+use crate::domain::stream::Stream;
 use crate::engine::connection::ConnectionKey;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ pub enum Notice {
     TokenEnded(TokenKey),
     /// A stream is no more.
     StreamGone(StreamId),
+    /// A stream that nobody had declared was: who followed the one goes over to the other.
+    StreamDeclared(StreamId, Arc<Stream>),
     /// A connection of this worker is to end.
     ConnectionClosed(ConnectionKey),
     /// The server stops; all connections end.

@@ -1,0 +1,198 @@
+//! Streams that nobody declared: they keep nothing, and exist while somebody listens.
+//!
+//! Knows nothing of channels or notices, whose clients need them. Invariants: a worker that listens is
+//! known to the hub before this lock is let go, so no stream fades under a new subscriber; there are
+//! no more of them than a company may have streams; nothing of them reaches the disk.
+
+use crate::broker::{Broker, Following};
+use crate::catalogue::now_ms;
+use crate::domain::error::{Code, Refusal};
+use crate::domain::id::{SYSTEM, StreamId};
+use crate::domain::path::Path;
+use crate::domain::scope::Verb;
+use crate::domain::stream::{Rules, Stream, Target};
+use crate::domain::token::Access;
+use crate::hub::worker::Worker;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Fleeting(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    by_path: HashMap<Path, Arc<Stream>>,
+    paths: HashMap<StreamId, Path>,
+    /// How many each company has.
+    counts: HashMap<String, usize>,
+}
+
+impl Table {
+    fn find(&self, target: &Target) -> Option<Arc<Stream>> {
+        let path = match target {
+            Target::Id(id) => self.paths.get(id)?,
+            Target::Path(path) => path,
+        };
+        self.by_path.get(path).cloned()
+    }
+
+    fn count(&self, company: &str) -> usize {
+        self.counts.get(company).copied().unwrap_or(0)
+    }
+
+    fn make(&mut self, path: &Path) -> Arc<Stream> {
+        let stream = Arc::new(Stream {
+            id: StreamId::random(),
+            path: path.clone(),
+            description: String::new(),
+            capacity: 0,
+            rules: Rules::default(),
+            creator: SYSTEM,
+            created_ms: now_ms(),
+            edited: None,
+        });
+        *self.counts.entry(path.company().to_owned()).or_default() += 1;
+        self.paths.insert(stream.id, path.clone());
+        self.by_path.insert(path.clone(), Arc::clone(&stream));
+        stream
+    }
+
+    fn remove(&mut self, id: &StreamId) {
+        let Some(path) = self.paths.remove(id) else {
+            return;
+        };
+        self.by_path.remove(&path);
+        if let Some(count) = self.counts.get_mut(path.company()) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(path.company());
+            }
+        }
+    }
+}
+
+impl Broker {
+    /// The stream that is not declared and exists for now.
+    pub(super) fn find_fleeting(&self, target: &Target) -> Option<Arc<Stream>> {
+        let mut table = self.fleeting.0.lock();
+        let found = table.find(target);
+        let Target::Path(path) = target else {
+            return found;
+        };
+        let is_wanted = || path.is_notices() && self.catalogue.company_by_name(path.company()).is_some();
+        found.or_else(|| is_wanted().then(|| table.make(path)))
+    }
+
+    /// The stream to be followed, which the worker listens to from now on.
+    pub(super) fn find_to_follow<P>(
+        &self,
+        worker: &Worker<P>,
+        access: &Access,
+        target: &Target,
+        following: &Following,
+    ) -> Result<Arc<Stream>, Refusal> {
+        if let Some(stream) = self.catalogue.find(target) {
+            let stream = self.check_found(access, Verb::Read, target, Some(stream))?;
+            worker.listen(stream.id);
+            return Ok(stream);
+        }
+        if is_lasting(target) {
+            self.find_fleeting(target);
+        }
+        let mut table = self.fleeting.0.lock();
+        let found = match table.find(target) {
+            None if following.fleeting => self.make_fleeting(&mut table, access, target)?,
+            found => found,
+        };
+        let stream = self.check_found(access, Verb::Read, target, found)?;
+        worker.listen(stream.id);
+        Ok(stream)
+    }
+
+    fn make_fleeting(
+        &self,
+        table: &mut Table,
+        access: &Access,
+        target: &Target,
+    ) -> Result<Option<Arc<Stream>>, Refusal> {
+        let Target::Path(path) = target else {
+            return Ok(None);
+        };
+        access.check_path(Verb::Read, path)?;
+        if !self.allows_undeclared(path) {
+            return Ok(None);
+        }
+        let most = self.limits.max_streams;
+        if self.catalogue.stream_count(path.company()) + table.count(path.company()) >= most {
+            let text = format!("a company has at most {most} streams, those included that nobody declared");
+            return Err(Refusal::new(Code::LimitStreams, text));
+        }
+        Ok(Some(table.make(path)))
+    }
+
+    /// Whether streams that nobody declared may exist where this one would.
+    fn allows_undeclared(&self, path: &Path) -> bool {
+        let company = self.catalogue.company_by_name(path.company());
+        company.is_some_and(|company| company.settled.settings.allow_undeclared_channels)
+    }
+
+    /// Whether a stream was not found because nobody declared it and nobody listens, where it could be.
+    pub(super) fn is_unheard(&self, access: &Access, refusal: &Refusal, target: &Target) -> bool {
+        let Target::Path(path) = target else {
+            return false;
+        };
+        let is_own = path.company() == access.token.company.as_str();
+        refusal.code == Code::StreamUnknown && is_own && self.allows_undeclared(path)
+    }
+
+    /// A worker listens to a stream no more: if nobody does, one that was not declared is no more.
+    pub(super) fn ignore<P>(&self, worker: &Worker<P>, stream: &StreamId) {
+        worker.ignore(stream);
+        let mut table = self.fleeting.0.lock();
+        let lasts = table.paths.get(stream).is_none_or(Path::is_notices);
+        if lasts || self.hub.has_listener(stream) {
+            return;
+        }
+        table.remove(stream);
+        drop(table);
+        self.fade(*stream);
+    }
+
+    fn fade(&self, stream: StreamId) {
+        self.log.fade(&stream);
+        // Whoever found it just before may publish just after.
+        self.gone.lock().push(stream);
+    }
+
+    /// Streams that were declared where one was not: its id, and what there is now.
+    pub(super) fn take_declared(&self, declared: &[Arc<Stream>]) -> Vec<(StreamId, Arc<Stream>)> {
+        let mut table = self.fleeting.0.lock();
+        let mut taken = Vec::new();
+        for stream in declared {
+            if let Some(before) = table.by_path.get(&stream.path).map(|before| before.id) {
+                table.remove(&before);
+                taken.push((before, Arc::clone(stream)));
+            }
+        }
+        taken
+    }
+
+    /// Those who followed a stream that was not declared follow the declared one, from its beginning.
+    pub fn go_over<P>(&self, worker: &Worker<P>, from: &StreamId, to: &Stream) {
+        if worker.shard.borrow_mut().follower_count(from) > 0 {
+            worker.listen(to.id);
+            let view = self.log.open(to);
+            let fewer = worker.shard.borrow_mut().go_over(from, to.id, view.head);
+            self.metrics.subscriptions.dec_by(fewer as i64);
+            worker.mailbox.ring();
+        }
+        worker.ignore(from);
+        self.fade(*from);
+    }
+}
+
+fn is_lasting(target: &Target) -> bool {
+    matches!(target, Target::Path(path) if path.is_notices())
+}

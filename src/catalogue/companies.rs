@@ -1,0 +1,94 @@
+//! Companies as the mirror knows them: all SQL of their settings.
+
+use crate::catalogue::Catalogue;
+use crate::catalogue::audit::record;
+use crate::catalogue::tokens::AT_ONCE;
+use crate::domain::audit::{Action, Actor, Note};
+use crate::domain::company::{CompanySettings, Settled};
+use crate::domain::error::{Error, Fault, Refusal};
+use crate::domain::path::CompanyName;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+use std::sync::Arc;
+
+/// A company that exists.
+#[derive(Debug)]
+pub struct Company {
+    /// Its row.
+    pub id: i64,
+    /// Its name.
+    pub name: CompanyName,
+    /// Its settings.
+    pub settled: Settled,
+}
+
+impl Catalogue {
+    /// The company of a name, if there is one; as the mirror knows it.
+    pub fn company_by_name(&self, name: &str) -> Option<Arc<Company>> {
+        self.mirror.read().company(name)
+    }
+
+    /// Has a company's settings be these; refused with `company.unknown` or `body.malformed`.
+    pub async fn settle_company(
+        &self,
+        name: &CompanyName,
+        settings: &CompanySettings,
+        by: &Actor,
+    ) -> Result<(), Error> {
+        let company_id = self.company_id(name).await?;
+        Settled::check(settings.clone())?;
+        let detail = serde_json::to_value(settings).map_err(|error| Fault::from(std::io::Error::other(error)))?;
+        let mut transaction = self.writer.begin_with(AT_ONCE).await?;
+        sqlx::query(
+            "insert into company_setting (company_id, settings) values ($1, $2)
+             on conflict (company_id) do update set settings = excluded.settings",
+        )
+        .bind(company_id)
+        .bind(detail.to_string())
+        .execute(&mut *transaction)
+        .await?;
+        let note = Note::with(Action::CompanyChanged, name, detail);
+        record(&mut transaction, company_id, by, &note).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    pub(super) async fn load_companies(&self) -> Result<Vec<Company>, Fault> {
+        let rows = sqlx::query(
+            "select company.company_id, name, settings from company
+             left join company_setting on company_setting.company_id = company.company_id",
+        );
+        let rows = rows.fetch_all(&self.follower).await?;
+        rows.iter().map(parse_company).collect()
+    }
+
+    pub(super) async fn load_company(&self, name: &str) -> Result<Option<Company>, Fault> {
+        let row = sqlx::query(
+            "select company.company_id, name, settings from company
+             left join company_setting on company_setting.company_id = company.company_id where name = $1",
+        );
+        let row = row.bind(name).fetch_optional(&self.follower).await?;
+        row.as_ref().map(parse_company).transpose()
+    }
+}
+
+/// Settings that this version cannot use count as none at all, which allow the least to who has no key.
+fn parse_company(row: &SqliteRow) -> Result<Company, Fault> {
+    let stored = |refusal: Refusal| Fault::Stored {
+        what: "company",
+        why: refusal.to_string(),
+    };
+    let settings: Option<String> = row.try_get("settings")?;
+    let settled = settings.as_deref().map(|text| {
+        let settings = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        Settled::check(settings).map_err(|refusal| refusal.to_string())
+    });
+    let settled = settled.transpose().unwrap_or_else(|why| {
+        tracing::error!("a company's settings are not understood, so the defaults hold: {why}");
+        None
+    });
+    Ok(Company {
+        id: row.try_get("company_id")?,
+        name: CompanyName::parse(row.try_get("name")?).map_err(stored)?,
+        settled: settled.unwrap_or_default(),
+    })
+}

@@ -1,0 +1,132 @@
+//! What a company says of itself: what clients of older systems may do for it.
+//!
+//! Names and defaults of the first three are RootSocket's (rootsocket/front, functions/utils/rootsocket.js);
+//! `approvedSocketDomains` is the users server's (Webinate/users, comms-controller.ts). Invariant: what
+//! is settled has expressions that compile, in time linear in what they search.
+
+use crate::domain::error::{Code, Refusal};
+use regex::{Regex, RegexBuilder};
+use serde::{Deserialize, Serialize};
+
+/// Most expressions of one company.
+const MAX_DOMAINS: usize = 64;
+/// Longest expression, in bytes.
+const MAX_DOMAIN_BYTES: usize = 256;
+/// Bytes that one expression may take when it is compiled.
+const MAX_COMPILED_BYTES: usize = 65_536;
+
+/// A company's settings, as they are written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CompanySettings {
+    /// Whether connections of channels may publish.
+    pub allow_client_send: bool,
+    /// Whether they may subscribe.
+    pub allow_channel_subscription: bool,
+    /// Whether they need a token of the channel for it.
+    pub allow_channel_authorization: bool,
+    /// Whether a channel that nobody declared as a stream exists while it is used.
+    pub allow_undeclared_channels: bool,
+    /// Regular expressions, one of which must be found in the origin of who connects to notices.
+    pub approved_socket_domains: Vec<String>,
+    /// Whether who connects to notices without a key may read and write what is kept of users.
+    pub allow_meta_without_key: bool,
+}
+
+impl Default for CompanySettings {
+    fn default() -> Self {
+        Self {
+            allow_client_send: false,
+            allow_channel_subscription: true,
+            allow_channel_authorization: false,
+            allow_undeclared_channels: true,
+            approved_socket_domains: Vec::new(),
+            allow_meta_without_key: false,
+        }
+    }
+}
+
+/// A company's settings, ready for use.
+#[derive(Clone, Debug, Default)]
+pub struct Settled {
+    /// As they are written.
+    pub settings: CompanySettings,
+    /// `approvedSocketDomains`, compiled.
+    approved: Vec<Regex>,
+}
+
+impl Settled {
+    /// Checks settings; refused with `body.malformed` for an expression that is none or too much.
+    pub fn check(settings: CompanySettings) -> Result<Self, Refusal> {
+        let wrong = |text| Refusal::new(Code::BodyMalformed, text);
+        let domains = &settings.approved_socket_domains;
+        if domains.len() > MAX_DOMAINS {
+            let text = format!("\"approvedSocketDomains\" has at most {MAX_DOMAINS} expressions");
+            return Err(wrong(text));
+        }
+        let approved = domains.iter().enumerate().map(|(number, text)| {
+            let why = |why: String| wrong(format!("expression {number} of \"approvedSocketDomains\": {why}"));
+            if text.len() > MAX_DOMAIN_BYTES {
+                return Err(why(format!("it has at most {MAX_DOMAIN_BYTES} bytes")));
+            }
+            let mut builder = RegexBuilder::new(text);
+            let compiled = builder.size_limit(MAX_COMPILED_BYTES).build();
+            compiled.map_err(|error| why(error.to_string()))
+        });
+        let approved = approved.collect::<Result<_, _>>()?;
+        Ok(Self { settings, approved })
+    }
+
+    /// Whether an origin is approved: one of the expressions is found somewhere in it.
+    pub fn approves(&self, origin: &str) -> bool {
+        self.approved.iter().any(|domain| domain.is_match(origin))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn approving(domains: &[&str]) -> Result<Settled, Refusal> {
+        let approved_socket_domains = domains.iter().map(|text| (*text).to_owned()).collect();
+        Settled::check(CompanySettings {
+            approved_socket_domains,
+            ..CompanySettings::default()
+        })
+    }
+
+    #[test]
+    fn an_expression_is_found_anywhere_unless_it_is_anchored() {
+        let settled = approving(&["localhost", r"^https://app\.acme\.com$"]).expect("they compile");
+        for (origin, approved) in [
+            ("http://localhost:8000", true),
+            ("http://localhost.evil.com", true),
+            ("https://app.acme.com", true),
+            ("https://app.acme.com.evil.com", false),
+            ("", false),
+        ] {
+            assert_eq!(settled.approves(origin), approved, "{origin}");
+        }
+        assert!(!Settled::default().approves("http://localhost"));
+    }
+
+    #[test]
+    fn what_does_not_compile_or_is_too_much_is_refused_by_its_number() {
+        let refusal = approving(&["fine", "("]).expect_err("a bracket is open");
+        assert_eq!(refusal.code, Code::BodyMalformed);
+        assert!(refusal.text.starts_with("expression 1 of"), "{refusal}");
+        assert!(approving(&["(a{100}){100}"]).is_err());
+        assert!(approving(&["x"; MAX_DOMAINS + 1]).is_err());
+        assert!(approving(&["x".repeat(MAX_DOMAIN_BYTES + 1).as_str()]).is_err());
+    }
+
+    #[test]
+    fn what_was_written_by_another_version_is_read_with_the_defaults_of_this_one() {
+        let settings: CompanySettings = serde_json::from_str(r#"{"allowClientSend":true,"more":1}"#).expect("read");
+        let expected = CompanySettings {
+            allow_client_send: true,
+            ..CompanySettings::default()
+        };
+        assert_eq!(settings, expected);
+    }
+}
