@@ -4,6 +4,7 @@
 //! Invariant: a value of one of these types is valid.
 
 pub mod audit;
+pub mod company;
 pub mod durability;
 pub mod error;
 pub mod event;
@@ -18,5 +19,6 @@ pub mod scope;
 pub mod session_id;
 pub mod signing;
 pub mod stream;
+pub mod ticket;
 pub mod token;
 pub mod visitor;

@@ -41,12 +41,10 @@ pub fn routes(config: &mut ServiceConfig) {
         .default_service(web::to(operations::unknown));
 }
 
-/// Finds the socket protocol of a path, and the session id in it.
+/// Finds the door of a path, whichever protocol is behind it.
 pub fn door(path: &str) -> Option<Door<'_>> {
-    let id = path.strip_prefix("/session/")?.strip_suffix("/ws")?;
-    Some(Door {
-        id,
-        speech: &session::verbs::SPEECH,
-        deflated: &session::verbs::DEFLATED,
-    })
+    DOORS.iter().find_map(|door| door(path))
 }
+
+/// Every protocol that has sockets.
+const DOORS: &[fn(&str) -> Option<Door<'_>>] = &[session::verbs::door];

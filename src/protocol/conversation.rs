@@ -5,10 +5,11 @@
 
 use crate::broker::Seat;
 use crate::domain::error::{Code, Refusal};
+use crate::domain::limits::Limits;
 use crate::engine::connection::{ConnectionKey, Dialect};
 use crate::protocol::deflate::Packing;
 use crate::protocol::frame;
-use crate::protocol::inbound::{Arrival, Inbound};
+use crate::protocol::inbound::{Arrival, Inbound, TooLong};
 use crate::protocol::line::{Ending, Line, Ready};
 use crate::protocol::pump::{self, Desk, Port};
 use bytes::{Bytes, BytesMut};
@@ -40,6 +41,48 @@ pub struct Speech {
     pub packing: Packing,
     /// Answers a text message.
     pub receive: fn(&Rc<Conversation>, &str),
+    /// What happens first, before anything is read.
+    pub begin: fn(&Rc<Conversation>),
+    /// What who was silent for long is sent, to be answered somehow.
+    pub ping: fn() -> Bytes,
+    /// The last thing that is said, and why.
+    pub goodbye: fn(&Refusal) -> Bytes,
+    /// How long a message may be, in bytes.
+    pub max_bytes: fn(&Limits) -> usize,
+    /// What happens when one is longer.
+    pub oversize: Oversize,
+}
+
+/// What happens when a message is too long.
+#[derive(Clone, Copy)]
+pub enum Oversize {
+    /// The connection is closed.
+    Close,
+    /// It is not read, and this answers.
+    Skip(fn(&Rc<Conversation>)),
+}
+
+impl Speech {
+    /// How most protocols speak, over WebSockets.
+    pub const fn new(dialect: Dialect, receive: fn(&Rc<Conversation>, &str)) -> Self {
+        Self {
+            dialect,
+            packing: Packing::Plain,
+            receive,
+            begin: |_| {},
+            ping: frame::ping,
+            goodbye: frame::close_for,
+            max_bytes: |limits| limits.max_frame_bytes,
+            oversize: Oversize::Close,
+        }
+    }
+
+    fn too_long(&self) -> TooLong {
+        match self.oversize {
+            Oversize::Close => TooLong::Refuse,
+            Oversize::Skip(_) => TooLong::Skip,
+        }
+    }
 }
 
 /// A connection's own task.
@@ -82,11 +125,12 @@ impl Conversation {
         let port = |key| Port {
             line: Rc::clone(&line),
             watched: seat.show((desk.id, key), dialect.wire, opening.peer),
+            speech: opening.speech,
         };
         let key = desk.shard.borrow_mut().open(port, dialect, token, now);
         desk.pulse.borrow_mut().watch(key, now);
         desk.shard.borrow_mut().reply(key, opening.answer);
-        let mut inbound = Inbound::new(seat.broker().limits().max_frame_bytes);
+        let mut inbound = Inbound::new((opening.speech.max_bytes)(seat.broker().limits()));
         inbound.partial = opening.early;
         let conversation = Self {
             desk,
@@ -124,6 +168,7 @@ impl Conversation {
     }
 
     async fn run(self: Rc<Self>) {
+        (self.speech.begin)(&self);
         self.read_early();
         pump::flush(&self.desk, self.key);
         while !self.is_over() {
@@ -206,7 +251,10 @@ impl Conversation {
     /// Deals with every whole message in `buffer`, keeps what is left of it, and gives back the memory.
     fn take(self: &Rc<Self>, mut buffer: BytesMut) -> BytesMut {
         while !self.is_over() {
-            let arrival = self.inbound.borrow_mut().next(&mut buffer, self.speech.packing);
+            let arrival = self
+                .inbound
+                .borrow_mut()
+                .next(&mut buffer, self.speech.packing, self.speech.too_long());
             match arrival {
                 Ok(Some(arrival)) => self.on_arrival(arrival),
                 Ok(None) => {
@@ -234,6 +282,11 @@ impl Conversation {
             Arrival::Text(text) => (self.speech.receive)(self, &text),
             Arrival::Ping(body) => self.reply(frame::pong(&body)),
             Arrival::Pong => {}
+            Arrival::TooLong => {
+                if let Oversize::Skip(answer) = self.speech.oversize {
+                    answer(self);
+                }
+            }
             Arrival::Binary => {
                 let text = "this protocol has text messages only";
                 self.refuse(&Refusal::new(Code::FrameBinary, text));
@@ -249,7 +302,7 @@ impl Conversation {
     fn refuse(&self, refusal: &Refusal) {
         self.seat.broker().metrics().count_refusal(refusal.code);
         self.line.end(Ending::Refused(refusal.code));
-        let frame = frame::close_for(refusal);
+        let frame = (self.speech.goodbye)(refusal);
         self.desk.shard.borrow_mut().say_goodbye(self.key, frame);
     }
 

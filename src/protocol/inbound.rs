@@ -10,7 +10,7 @@ use crate::protocol::frame::RSV1;
 use actix_codec::Decoder;
 use actix_http::ws::{Codec, Frame};
 use actix_ws::{CloseReason, Item, ProtocolError};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use bytestring::ByteString;
 
 /// The reading half of a connection.
@@ -20,13 +20,26 @@ pub struct Inbound {
     pub partial: BytesMut,
     /// The fragments of a message so far; boxed, because most connections never have any.
     fragments: Option<Box<Fragments>>,
+    /// Bytes of a frame that are passed over, if it was too long.
+    skip: u64,
     max_bytes: usize,
+}
+
+/// What is done about a message that is too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooLong {
+    /// Nothing can follow it.
+    Refuse,
+    /// It is passed over, and what follows is read.
+    Skip,
 }
 
 #[derive(Default)]
 struct Fragments {
     is_text: bool,
     is_packed: bool,
+    /// It was too long, so none of it is kept.
+    is_over: bool,
     bytes: Vec<u8>,
 }
 
@@ -37,6 +50,8 @@ pub enum Arrival {
     Text(ByteString),
     /// A binary message.
     Binary,
+    /// A message that was too long.
+    TooLong,
     /// A ping to be answered with the same body.
     Ping(Bytes),
     /// A pong.
@@ -52,18 +67,34 @@ impl Inbound {
             codec: Codec::new().max_size(max_bytes),
             partial: BytesMut::new(),
             fragments: None,
+            skip: 0,
             max_bytes,
         }
     }
 
     /// The next whole thing in `buffer`; `None` when more bytes are needed. `packing` is what was
-    /// agreed on, the same at every call.
+    /// agreed on, the same at every call, as is `too_long`.
     ///
     /// Refused with `frame.protocol`, `frame.encoding` or `frame.size`; nothing can follow that.
-    pub fn next(&mut self, buffer: &mut BytesMut, packing: Packing) -> Result<Option<Arrival>, Refusal> {
+    pub fn next(
+        &mut self,
+        buffer: &mut BytesMut,
+        packing: Packing,
+        too_long: TooLong,
+    ) -> Result<Option<Arrival>, Refusal> {
         loop {
+            if !self.pass_over(buffer) {
+                return Ok(None);
+            }
             if announced(buffer) > self.max_bytes as u64 {
-                return Err(self.too_big());
+                if too_long == TooLong::Refuse || is_control(buffer) {
+                    return Err(self.too_big());
+                }
+                match self.begin_skip(buffer)? {
+                    Some(true) => return Ok(Some(Arrival::TooLong)),
+                    Some(false) => continue,
+                    None => return Ok(None),
+                }
             }
             // The codec knows nothing of compression, so the bit is taken away while it looks.
             let is_packed = packing == Packing::Deflate && begins_packed(buffer);
@@ -82,7 +113,7 @@ impl Inbound {
                 Frame::Ping(body) => Arrival::Ping(body),
                 Frame::Pong(_) => Arrival::Pong,
                 Frame::Close(reason) => Arrival::Close(reason),
-                Frame::Continuation(item) => match self.gather(item, is_packed)? {
+                Frame::Continuation(item) => match self.gather(item, is_packed, too_long)? {
                     Some(arrival) => arrival,
                     None => continue,
                 },
@@ -102,7 +133,39 @@ impl Inbound {
         Ok(Arrival::Text(decode(whole.into())?))
     }
 
-    fn gather(&mut self, item: Item, is_packed: bool) -> Result<Option<Arrival>, Refusal> {
+    /// Throws away what is left of a frame that was too long; returns whether that is all.
+    fn pass_over(&mut self, buffer: &mut BytesMut) -> bool {
+        let count = self.skip.min(buffer.len() as u64);
+        self.skip -= count;
+        buffer.advance(count as usize);
+        self.skip == 0
+    }
+
+    /// Passes over the frame at the start of the buffer, of which the codec is shown an empty one in its
+    /// place; returns whether the message ends with it, or nothing if its header has not come.
+    fn begin_skip(&mut self, buffer: &mut BytesMut) -> Result<Option<bool>, Refusal> {
+        let Some(header) = header_bytes(buffer) else {
+            return Ok(None);
+        };
+        let mut empty = BytesMut::from(&[buffer[0], buffer[1] & 0x80, 0, 0, 0, 0][..]);
+        self.skip = announced(buffer) + header;
+        let frame = self.codec.decode(&mut empty).map_err(|error| self.refuse(&error))?;
+        let is_last = !matches!(
+            frame,
+            Some(Frame::Continuation(
+                Item::FirstText(_) | Item::FirstBinary(_) | Item::Continue(_)
+            ))
+        );
+        if is_last {
+            self.fragments = None;
+        } else {
+            let fragments = self.fragments.get_or_insert_default();
+            (fragments.is_over, fragments.bytes) = (true, Vec::new());
+        }
+        Ok(Some(is_last))
+    }
+
+    fn gather(&mut self, item: Item, is_packed: bool, too_long: TooLong) -> Result<Option<Arrival>, Refusal> {
         let mut begin = |is_text, bytes| {
             let fragments = self.fragments.get_or_insert_default();
             (fragments.is_text, fragments.is_packed) = (is_text, is_packed);
@@ -116,13 +179,21 @@ impl Inbound {
         };
         let fragments = self.fragments.get_or_insert_default();
         if fragments.bytes.len() + bytes.len() > self.max_bytes {
-            return Err(self.too_big());
+            if too_long == TooLong::Refuse {
+                return Err(self.too_big());
+            }
+            (fragments.is_over, fragments.bytes) = (true, Vec::new());
         }
-        fragments.bytes.extend_from_slice(&bytes);
+        if !fragments.is_over {
+            fragments.bytes.extend_from_slice(&bytes);
+        }
         if !is_last {
             return Ok(None);
         }
         let whole = self.fragments.take().unwrap_or_default();
+        if whole.is_over {
+            return Ok(Some(Arrival::TooLong));
+        }
         if !whole.is_text {
             return Ok(Some(Arrival::Binary));
         }
@@ -170,6 +241,22 @@ fn announced(buffer: &[u8]) -> u64 {
     }
 }
 
+/// How long the header of the frame at the start of the buffer is, once it has come.
+fn header_bytes(buffer: &[u8]) -> Option<u64> {
+    let second = *buffer.get(1)?;
+    let length = match second & 0x7f {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    let header = length + if second & 0x80 == 0 { 0 } else { 4 };
+    (buffer.len() >= header).then_some(header as u64)
+}
+
+fn is_control(buffer: &[u8]) -> bool {
+    buffer.first().is_some_and(|first| first & 0x08 != 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,11 +291,74 @@ mod tests {
         let mut buffer = BytesMut::from(bytes);
         let mut arrivals = Vec::new();
         loop {
-            match inbound.next(&mut buffer, packing) {
+            match inbound.next(&mut buffer, packing, TooLong::Refuse) {
                 Ok(Some(arrival)) => arrivals.push(arrival),
                 Ok(None) => return (arrivals, None),
                 Err(refusal) => return (arrivals, Some(refusal.code)),
             }
+        }
+    }
+
+    /// What is read of bytes that come so many at a time, if long messages are passed over.
+    fn read_skipping(bytes: &[u8], at_once: usize, max_bytes: usize) -> Vec<Arrival> {
+        let mut inbound = Inbound::new(max_bytes);
+        let (mut buffer, mut arrivals) = (BytesMut::new(), Vec::new());
+        for some in bytes.chunks(at_once) {
+            buffer.extend_from_slice(some);
+            while let Some(arrival) = inbound
+                .next(&mut buffer, Packing::Plain, TooLong::Skip)
+                .expect("legal frames")
+            {
+                arrivals.push(arrival);
+            }
+            assert!(buffer.len() <= max_bytes + 14, "no more is held than a message");
+        }
+        arrivals
+    }
+
+    #[test]
+    fn a_long_message_is_passed_over_however_it_comes() {
+        let (long, longest) = ([b'x'; 200], vec![b'x'; 70_000]);
+        let bytes = [
+            frame(0x81, b"a"),
+            frame(0x81, &long),
+            frame(0x81, b"b"),
+            frame(0x82, &longest),
+            // Too long by its first piece, with a ping between.
+            frame(0x01, &long),
+            frame(0x89, b"?"),
+            frame(0x80, b"rest"),
+            frame(0x81, b"c"),
+            // By its last one.
+            frame(0x01, b"start"),
+            frame(0x80, &long),
+            // By all of them together.
+            frame(0x01, &[b'x'; 60]),
+            frame(0x00, &[b'x'; 60]),
+            frame(0x80, &[b'x'; 60]),
+            frame(0x81, b"d"),
+        ]
+        .concat();
+        let text = |text: &'static str| Arrival::Text(ByteString::from_static(text));
+        let ping = Arrival::Ping(Bytes::from_static(b"?"));
+        let expected = [
+            text("a"),
+            Arrival::TooLong,
+            text("b"),
+            Arrival::TooLong,
+            ping,
+            Arrival::TooLong,
+            text("c"),
+            Arrival::TooLong,
+            Arrival::TooLong,
+            text("d"),
+        ];
+        for at_once in [1, 7, 100] {
+            assert_eq!(
+                read_skipping(&bytes, at_once, 100),
+                expected,
+                "{at_once} bytes at a time"
+            );
         }
     }
 
@@ -370,7 +520,7 @@ mod tests {
                 let cut = cuts.next().unwrap_or(1).min(rest.len());
                 buffer.extend_from_slice(&rest[..cut]);
                 rest = &rest[cut..];
-                while let Some(arrival) = inbound.next(&mut buffer, Packing::Deflate).expect("legal frames") {
+                while let Some(arrival) = inbound.next(&mut buffer, Packing::Deflate, TooLong::Refuse).expect("legal frames") {
                     got.push(arrival);
                 }
             }

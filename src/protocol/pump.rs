@@ -13,9 +13,10 @@ use crate::engine::pulse::Finding;
 use crate::engine::shard::Read;
 use crate::hub::mailbox::{Notice, Post};
 use crate::hub::worker::Worker;
+use crate::protocol::conversation::Speech;
+use crate::protocol::deflate;
 use crate::protocol::line::{Ending, Line};
 use crate::protocol::reply;
-use crate::protocol::{deflate, frame};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,6 +37,8 @@ pub struct Port {
     pub line: Rc<Line>,
     /// Where its numbers are read by others.
     pub watched: Arc<Watched>,
+    /// How it is spoken to.
+    pub speech: &'static Speech,
 }
 
 /// Runs a worker until its thread ends. `hold_off` bounds how long events may gather after a flush.
@@ -206,7 +209,8 @@ fn look_around(desk: &Desk, broker: &Broker) {
             Finding::Fine => {}
             Finding::Silent => {
                 connection.vitals.pinged = now;
-                shard.reply(key, frame::ping());
+                let ping = (connection.port.speech.ping)();
+                shard.reply(key, ping);
             }
             Finding::Dead => {
                 broker.metrics().peers_dead.inc();
@@ -225,6 +229,7 @@ fn look_around(desk: &Desk, broker: &Broker) {
 fn obey(desk: &Desk, broker: &Broker, notice: &Notice) {
     match notice {
         Notice::StreamGone(stream) => broker.end_stream(desk, stream),
+        Notice::StreamDeclared(from, to) => broker.go_over(desk, from, to),
         Notice::TokenEnded(token) => {
             if let Err(refusal) = broker.check_token(*token) {
                 dismiss_ended(desk, broker, &refusal, &chosen(desk, |of| of == *token));
@@ -263,10 +268,13 @@ fn dismiss_ended(desk: &Desk, broker: &Broker, refusal: &Refusal, keys: &[Connec
 
 /// Says goodbye, and why.
 fn dismiss(desk: &Desk, broker: &Broker, refusal: &Refusal, keys: &[ConnectionKey]) {
-    let frame = frame::close_for(refusal);
     let mut shard = desk.shard.borrow_mut();
     for key in keys {
-        if !shard.say_goodbye(*key, frame.clone()) {
+        let speech = shard.get_mut(*key).map(|connection| connection.port.speech);
+        let Some(goodbye) = speech.map(|speech| (speech.goodbye)(refusal)) else {
+            continue;
+        };
+        if !shard.say_goodbye(*key, goodbye) {
             continue;
         }
         broker.metrics().count_refusal(refusal.code);

@@ -6,8 +6,7 @@
 use crate::broker::{Broker, Seat};
 use crate::domain::error::{Code, Refusal};
 use crate::domain::origin::Origins;
-use crate::domain::session_id::SessionId;
-use crate::domain::visitor::Proxies;
+use crate::domain::visitor::{Proxies, Visitor};
 use crate::protocol::conversation::{Conversation, Opening, Speech};
 use crate::protocol::deflate::{Compression, offer};
 use crate::protocol::extract::{self, Caller, Headers};
@@ -36,12 +35,26 @@ const DISCARD_BYTES: usize = 65_536;
 
 /// What a path of the socket kind asks for.
 pub struct Door<'a> {
-    /// The session id, as it was written.
-    pub id: &'a str,
+    /// The part of the path that says who may come in, as it was written.
+    pub key: &'a str,
     /// The protocol behind this door.
     pub speech: &'static Speech,
-    /// The same for who agrees on compression.
-    pub deflated: &'static Speech,
+    /// The same for who agrees on compression, where there is such a thing.
+    pub deflated: Option<&'static Speech>,
+    /// Decides who comes in.
+    pub admit: fn(&Doorkeeper, &Request, &str) -> Result<Seat, Refusal>,
+    /// How those are told who do not.
+    pub refusing: Refusing,
+}
+
+/// How somebody is told that they are not let in.
+#[derive(Clone, Copy)]
+pub enum Refusing {
+    /// By an HTTP answer instead of the upgrade; makes the body of it.
+    Answer(fn(&Refusal) -> String),
+    /// By an upgrade and an end without a word, where clients wait for nothing else (Webinate/users,
+    /// comms-controller.ts). What is no upgrade at all is answered as the session protocol would.
+    Drop,
 }
 
 /// What a worker needs to let sockets in.
@@ -78,11 +91,12 @@ impl Doorkeeper {
         match self.check(&request) {
             Ok((seat, door)) => {
                 let mut response = handshake_response(request.head()).finish().drop_body();
-                let speech = match self.agree(&request) {
-                    Some(answer) => {
+                let agreed = door.deflated.and_then(|speech| Some((self.agree(&request)?, speech)));
+                let speech = match agreed {
+                    Some((answer, deflated)) => {
                         response.headers_mut().insert(SEC_WEBSOCKET_EXTENSIONS, answer);
                         self.broker.metrics().connections_compressed.inc();
-                        door.deflated
+                        deflated
                     }
                     None => door.speech,
                 };
@@ -98,12 +112,18 @@ impl Doorkeeper {
                 };
                 Conversation::start(Rc::clone(&self.desk), seat, opening);
             }
-            Err(refusal) => {
+            Err((refusal, refusing)) => {
                 let entry = refusal.code.entry();
                 self.broker.metrics().count_refusal(refusal.code);
                 self.broker.metrics().count_request(entry.status);
                 tracing::info!(target: "streamgate::access", peer = peer.map(tracing::field::display), status = entry.status, code = entry.code, "connection refused");
-                refuse(&mut codec, &refusal, &mut answer);
+                match refusing {
+                    Refusing::Answer(body) => refuse(&mut codec, &refusal, body(&refusal), &mut answer),
+                    Refusing::Drop => {
+                        let response = handshake_response(request.head()).finish().drop_body();
+                        encode(&mut codec, response, BodySize::None, &mut answer);
+                    }
+                }
                 // Whether it arrives is the client's business; that it ends is ours.
                 let _ = tokio::time::timeout(REFUSAL_TIME, tell(&mut socket, &answer)).await;
             }
@@ -118,24 +138,34 @@ impl Doorkeeper {
         }
     }
 
-    fn check<'a>(&self, request: &'a Request) -> Result<(Seat, Door<'a>), Refusal> {
+    fn check<'a>(&self, request: &'a Request) -> Result<(Seat, Door<'a>), (Refusal, Refusing)> {
+        let usual = Refusing::Answer(|refusal| Envelope::Session.failure(refusal));
         let unknown = || Refusal::new(Code::RouteUnknown, "there is no socket at this address");
-        let door = (self.door)(request.path()).ok_or_else(unknown)?;
-        verify_handshake(request.head()).map_err(|error| Refusal::new(Code::UpgradeMalformed, error.to_string()))?;
-        self.check_origin(request)?;
-        let id = SessionId::parse(door.id);
-        let id = id.ok_or_else(|| Refusal::new(Code::SessionUnknown, "no such session"))?;
-        let peer = request.head().peer_addr.map(|peer| peer.ip());
-        let visitor = extract::visitor(Caller {
-            headers: Headers::Map(request.headers()),
-            peer,
-            proxies: Some(&self.proxies),
-            url: None,
-        });
-        Ok((self.broker.connect(id, &visitor)?, door))
+        let door = (self.door)(request.path()).ok_or_else(|| (unknown(), usual))?;
+        let spoken = match door.refusing {
+            Refusing::Drop => usual,
+            own => own,
+        };
+        verify_handshake(request.head())
+            .map_err(|error| (Refusal::new(Code::UpgradeMalformed, error.to_string()), spoken))?;
+        match (door.admit)(self, request, door.key) {
+            Ok(seat) => Ok((seat, door)),
+            Err(refusal) => Err((refusal, door.refusing)),
+        }
     }
 
-    fn check_origin(&self, request: &Request) -> Result<(), Refusal> {
+    /// Where a request comes from.
+    pub fn visitor<'a>(&'a self, request: &'a Request) -> Visitor<'a> {
+        extract::visitor(Caller {
+            headers: Headers::Map(request.headers()),
+            peer: request.head().peer_addr.map(|peer| peer.ip()),
+            proxies: Some(&self.proxies),
+            url: None,
+        })
+    }
+
+    /// Refused with `origin.denied` if a page of another origin than those that may sends it.
+    pub fn check_origin(&self, request: &Request) -> Result<(), Refusal> {
         let text = |name| request.headers().get(name).map(|value: &HeaderValue| value.to_str());
         let denied = |_| Refusal::new(Code::OriginDenied, "pages of this origin may not connect");
         let Some(origin) = text(ORIGIN) else {
@@ -164,8 +194,7 @@ pub(super) async fn tell(socket: &mut Socket, answer: &[u8]) -> std::io::Result<
     Ok(())
 }
 
-fn refuse(codec: &mut h1::Codec, refusal: &Refusal, answer: &mut BytesMut) {
-    let body = Envelope::Session.failure(refusal);
+fn refuse(codec: &mut h1::Codec, refusal: &Refusal, body: String, answer: &mut BytesMut) {
     let mut response = Response::new(reply::status(refusal.code)).drop_body();
     response.head_mut().set_connection_type(ConnectionType::Close);
     let headers = response.headers_mut();

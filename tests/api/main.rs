@@ -13,6 +13,7 @@ mod docs;
 mod durability;
 mod filters;
 mod find;
+mod fleeting;
 mod foreign;
 mod frames;
 mod hashes;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use streamgate::catalogue::{Catalogue, NewToken};
 use streamgate::config::Config;
 use streamgate::domain::audit::{Actor, AuditPage};
+use streamgate::domain::company::CompanySettings;
 use streamgate::domain::id::{SYSTEM, TokenKey};
 use streamgate::domain::path::{CompanyName, Path, UserName};
 use streamgate::domain::scope::{Scope, ScopeJson};
@@ -167,6 +168,16 @@ impl Stage {
 
     pub async fn add_company(&self, name: &str) {
         add_company(&self.catalogue, name).await;
+    }
+
+    /// Has acme's settings be these, a JSON object, as the command line would; waits until the server knows.
+    pub async fn settle(&self, settings: serde_json::Value) {
+        let company = CompanyName::parse("acme").expect("a name");
+        let settings: CompanySettings = serde_json::from_value(settings).expect("settings");
+        let settled = self.catalogue.settle_company(&company, &settings, &BY);
+        settled.await.expect("settled");
+        // Changes are followed in order: whoever knows a later one knows this.
+        self.add_token(&[("/acme/settled", "read")], None).await;
     }
 
     /// Adds a user as the command line would, and waits until the server knows.

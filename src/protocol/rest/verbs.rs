@@ -115,6 +115,7 @@ pub async fn publish_letter<B: AsRef<[u8]>>(
         ack: how.ack,
         expected: how.expected,
         key,
+        fleeting: false,
     };
     let published = broker.publish(&access, publishing).await?;
     let reached = shows_more.then_some(published.reached);

@@ -1,9 +1,10 @@
 //! What the session protocol does with a request: asks the broker, says what came of it.
 
-use crate::broker::{Broker, From, Publishing};
+use crate::broker::{Broker, From, Publishing, Seat};
 use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::event::Wire;
 use crate::domain::position::Position;
+use crate::domain::session_id::SessionId;
 use crate::domain::token::Access;
 use crate::engine::connection::Dialect;
 use crate::protocol::conversation::{Conversation, Speech};
@@ -13,6 +14,8 @@ use crate::protocol::extract::{self, Caller, Headers, Value};
 use crate::protocol::operations::other;
 use crate::protocol::reply::{self, Done, Envelope};
 use crate::protocol::session::wire::{self, Ask, Create, Opening, Subscribe};
+use crate::protocol::upgrade::{Door, Doorkeeper, Refusing};
+use actix_http::Request;
 use actix_web::http::ConnectionType;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::web::{self, Data, Payload, ServiceConfig};
@@ -21,26 +24,46 @@ use bytes::Bytes;
 use std::rc::Rc;
 
 /// How sockets of this protocol speak.
-pub const SPEECH: Speech = Speech {
-    dialect: Dialect {
+pub const SPEECH: Speech = Speech::new(
+    Dialect {
         wire: Wire::Session,
         event: wire::event,
         gap: wire::gap,
     },
-    packing: Packing::Plain,
     receive,
-};
+);
 
 /// How those speak that agreed on compression: what is rare is said plainly.
 pub const DEFLATED: Speech = Speech {
-    dialect: Dialect {
-        wire: Wire::SessionDeflated,
-        event: wire::event_deflated,
-        gap: wire::gap,
-    },
     packing: Packing::Deflate,
-    receive,
+    ..Speech::new(
+        Dialect {
+            wire: Wire::SessionDeflated,
+            event: wire::event_deflated,
+            gap: wire::gap,
+        },
+        receive,
+    )
 };
+
+/// The door of `/session/<id>/ws`.
+pub fn door(path: &str) -> Option<Door<'_>> {
+    Some(Door {
+        key: path.strip_prefix("/session/")?.strip_suffix("/ws")?,
+        speech: &SPEECH,
+        deflated: Some(&DEFLATED),
+        admit,
+        refusing: Refusing::Answer(|refusal| Envelope::Session.failure(refusal)),
+    })
+}
+
+/// Lets in whoever brings a session's id, from an origin that may come.
+fn admit(keeper: &Doorkeeper, request: &Request, id: &str) -> Result<Seat, Refusal> {
+    keeper.check_origin(request)?;
+    let id = SessionId::parse(id);
+    let id = id.ok_or_else(|| Refusal::new(Code::SessionUnknown, "no such session"))?;
+    keeper.broker.connect(id, &keeper.visitor(request))
+}
 
 /// `POST /session`; and what a session's addresses answer to a request that is no upgrade.
 pub fn routes(config: &mut ServiceConfig) {
@@ -195,6 +218,7 @@ async fn publish(at: Rc<Conversation>, create: Create) -> Result<Outcome, Error>
         ack: create.ack,
         expected: create.expected,
         key: create.key,
+        fleeting: false,
     };
     let published = at.seat.broker().publish(&at.seat.access, publishing).await?;
     let body = events::published(&published.events, create.is_batch, Some(published.reached));

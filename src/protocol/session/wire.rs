@@ -197,7 +197,11 @@ impl Members<'_> {
         let is_extended = since.is_some() || last.is_some() || terms.is_some();
         Ok(Subscribe {
             target: self.target()?,
-            following: Following { from, terms },
+            following: Following {
+                from,
+                terms,
+                fleeting: false,
+            },
             since_ms,
             is_extended,
         })
