@@ -1,6 +1,6 @@
 //! One worker thread's own half of the hub: its shard, its mailbox, its time.
 //!
-//! Lives and dies on its thread; nothing here is shared. Invariant: the hub knows this worker
+//! Lives and dies on its thread; nothing here is shared. Its time is the runtime's. Invariant: the hub knows this worker
 //! exactly as long as this value lives.
 
 use crate::domain::id::StreamId;
@@ -11,7 +11,8 @@ use crate::hub::mailbox::Mailbox;
 use crate::hub::{Hub, WorkerId};
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How a worker treats its connections.
 #[derive(Clone, Copy, Debug)]

@@ -13,6 +13,9 @@ use actix_ws::{CloseReason, Item, ProtocolError};
 use bytes::{Buf, Bytes, BytesMut};
 use bytestring::ByteString;
 
+/// The longest frame that the protocol knows.
+const LONGEST: u64 = u64::MAX >> 1;
+
 /// The reading half of a connection.
 pub struct Inbound {
     codec: Codec,
@@ -147,8 +150,13 @@ impl Inbound {
         let Some(header) = header_bytes(buffer) else {
             return Ok(None);
         };
+        let length = announced(buffer);
+        if length > LONGEST {
+            let text = "a frame's length has its highest bit set (RFC 6455 §5.2)";
+            return Err(Refusal::new(Code::FrameProtocol, text));
+        }
         let mut empty = BytesMut::from(&[buffer[0], buffer[1] & 0x80, 0, 0, 0, 0][..]);
-        self.skip = announced(buffer) + header;
+        self.skip = length + header;
         let frame = self.codec.decode(&mut empty).map_err(|error| self.refuse(&error))?;
         let is_last = !matches!(
             frame,
@@ -360,6 +368,14 @@ mod tests {
                 "{at_once} bytes at a time"
             );
         }
+    }
+
+    #[test]
+    fn a_length_that_no_frame_can_have_is_no_reason_to_wait() {
+        let mut bytes = BytesMut::from(&[0x81, 0xff][..]);
+        bytes.extend_from_slice(&[0xff; 14]);
+        let refused = Inbound::new(100).next(&mut bytes, Packing::Plain, TooLong::Skip);
+        assert_eq!(refused.expect_err("no such frame").code, Code::FrameProtocol);
     }
 
     #[test]

@@ -1,0 +1,24 @@
+//! What the targets share: the limits of a server that was told nothing, and a look at what is said.
+
+use clap::{Args, Command, FromArgMatches};
+use std::sync::LazyLock;
+use streamgate::domain::limits::Limits;
+
+/// The usual limits.
+pub static LIMITS: LazyLock<Limits> = LazyLock::new(|| {
+    let command = Limits::augment_args(Command::new("fuzz"));
+    let matches = command.get_matches_from(["fuzz"]);
+    Limits::from_arg_matches(&matches).expect("defaults")
+});
+
+/// Panics unless a whole text frame of ours holds one JSON value.
+pub fn assert_json_frame(frame: &[u8]) {
+    assert_eq!(frame[0], 0x81, "a whole text message");
+    let header = match frame[1] {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    let value: Result<serde_json::Value, _> = serde_json::from_slice(&frame[header..]);
+    assert!(value.is_ok(), "{}", String::from_utf8_lossy(&frame[header..]));
+}

@@ -1,0 +1,21 @@
+//! What comes on a session's socket, and the body of `POST /session`.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use streamgate::protocol::session::wire::{self, Opening};
+use streamgate_fuzz::{LIMITS, assert_json_frame};
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let request = wire::parse(text, &LIMITS);
+        // Whatever it was, it can be answered.
+        match &request.ask {
+            Ok(_) => assert_json_frame(&wire::acknowledge(request.msg_id, "{}")),
+            Err(refusal) => assert_json_frame(&wire::refuse(request.msg_id, refusal)),
+        }
+    }
+    if let Ok(opening) = Opening::parse(bytes) {
+        assert!(opening.positions().count() <= 10_000);
+    }
+});
