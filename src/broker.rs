@@ -11,6 +11,7 @@ mod events;
 mod fleeting;
 mod following;
 mod lockout;
+mod notices;
 mod overview;
 mod passwords;
 mod people;

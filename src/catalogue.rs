@@ -9,6 +9,7 @@ mod companies;
 mod database;
 mod keys;
 mod logins;
+mod meta;
 mod mirror;
 mod shelf;
 mod streams;

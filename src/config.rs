@@ -5,6 +5,7 @@
 
 use crate::domain::limits::Limits;
 use crate::domain::origin::Origins;
+use crate::domain::path::CompanyName;
 use crate::domain::person::PublicUrl;
 use crate::domain::visitor::Proxies;
 use crate::protocol::deflate::Compression;
@@ -21,6 +22,12 @@ pub struct Config {
     /// Where to listen: address and port.
     #[arg(long, env = "STREAMGATE_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
+    /// Where the users server's clients are listened for as well, at any path: address and port; nowhere if empty.
+    #[arg(long, env = "STREAMGATE_NOTICES_LISTEN", default_value = "", value_parser = maybe_address, hide_default_value = true)]
+    pub notices_listen: MaybeAddress,
+    /// Whose a path is, on that address, that names no company; nobody's if empty.
+    #[arg(long, env = "STREAMGATE_NOTICES_COMPANY", default_value = "", value_parser = maybe_company, hide_default_value = true)]
+    pub notices_company: MaybeCompany,
     /// The TLS certificate, a PEM file with its chain; with it the server speaks HTTPS and nothing else.
     #[arg(long, env = "STREAMGATE_TLS_CERTIFICATE", default_value = "", value_parser = maybe_file, hide_default_value = true)]
     pub tls_certificate: MaybeFile,
@@ -83,6 +90,12 @@ pub struct Config {
 /// Where people reach the server, if that is said.
 pub type MaybeUrl = Option<PublicUrl>;
 
+/// An address, if there is to be one.
+pub type MaybeAddress = Option<SocketAddr>;
+
+/// A company, if one is named.
+pub type MaybeCompany = Option<CompanyName>;
+
 /// A file, if one is named.
 pub type MaybeFile = Option<PathBuf>;
 
@@ -132,6 +145,14 @@ impl Config {
             "STREAMGATE_SESSION_TTL must not be longer than STREAMGATE_SESSION_TTL_MAX",
         );
         check(
+            self.notices_listen != Some(self.listen) || self.listen.port() == 0,
+            "STREAMGATE_NOTICES_LISTEN must be another address than STREAMGATE_LISTEN, for any path works there",
+        );
+        check(
+            self.notices_company.is_none() || self.notices_listen.is_some(),
+            "STREAMGATE_NOTICES_COMPANY is for STREAMGATE_NOTICES_LISTEN: set that, too",
+        );
+        check(
             self.tls_certificate.is_some() == self.tls_key.is_some(),
             "STREAMGATE_TLS_CERTIFICATE and STREAMGATE_TLS_KEY belong together: set both or neither",
         );
@@ -151,6 +172,22 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     let wanted = || "address and port are wanted, such as 127.0.0.1:8080".to_owned();
     let mut addresses = text.to_socket_addrs().map_err(|_| wanted())?;
     addresses.next().ok_or_else(wanted)
+}
+
+fn maybe_address(text: &str) -> Result<MaybeAddress, String> {
+    match text {
+        "" => Ok(None),
+        text => address(text).map(Some),
+    }
+}
+
+fn maybe_company(text: &str) -> Result<MaybeCompany, String> {
+    match text {
+        "" => Ok(None),
+        text => CompanyName::parse(text)
+            .map(Some)
+            .map_err(|_| "a company's name is wanted: 1 to 64 of a-z, 0-9, _ and -".to_owned()),
+    }
 }
 
 fn public_url(text: &str) -> Result<MaybeUrl, String> {

@@ -10,6 +10,8 @@ pub mod error;
 pub mod event;
 pub mod id;
 pub mod limits;
+pub mod meta;
+pub mod news;
 pub mod origin;
 pub mod path;
 pub mod payload;

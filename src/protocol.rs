@@ -14,6 +14,7 @@ pub mod inbound;
 pub mod json;
 pub mod lane;
 pub mod line;
+pub mod notices;
 pub mod operations;
 pub mod pages;
 pub mod pump;
@@ -37,6 +38,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .configure(docs::routes)
         .configure(account::verbs::routes)
         .configure(session::verbs::routes)
+        .configure(notices::verbs::routes)
         .configure(rest::verbs::routes)
         .default_service(web::to(operations::unknown));
 }
@@ -47,4 +49,4 @@ pub fn door(path: &str) -> Option<Door<'_>> {
 }
 
 /// Every protocol that has sockets.
-const DOORS: &[fn(&str) -> Option<Door<'_>>] = &[session::verbs::door];
+const DOORS: &[fn(&str) -> Option<Door<'_>>] = &[session::verbs::door, notices::verbs::door];

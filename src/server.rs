@@ -8,6 +8,7 @@ mod claims;
 mod entrance;
 mod first_start;
 mod place;
+mod workers;
 
 pub use first_start::Demo;
 pub use place::Place;
@@ -17,38 +18,19 @@ use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::database::{Database, now_ms};
 use crate::domain::error::{Error, Fault};
-use crate::domain::origin::Origins;
 use crate::hub::Hub;
-use crate::hub::worker::{Manners, Worker};
 use crate::log::{self, Log};
 use crate::metrics::Metrics;
-use crate::protocol::lane::Lane;
-use crate::protocol::tls::porch::Porch;
-use crate::protocol::traffic::{Told, Visit};
-use crate::protocol::upgrade::Doorkeeper;
-use crate::protocol::{self, pump};
+use crate::protocol::{self, notices};
 use crate::server::certificate::Certificate;
+use crate::server::workers::{Equipment, Purpose};
 use crate::sessions::{Sessions, Terms};
-use actix_cors::Cors;
-use actix_http::{HttpService, KeepAlive};
 use actix_server::ServerHandle;
-use actix_service::{ServiceFactoryExt, fn_service, map_config};
-use actix_web::App;
-use actix_web::body::MessageBody;
-use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
-use actix_web::http::header;
-use actix_web::middleware::{Next, from_fn};
-use actix_web::web::Data;
-use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
-/// How long an HTTP connection may idle between requests, as long as back ends are used to; with
-/// much less, their next request would often meet the end of its connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How often the catalogue is asked what changed.
 const FOLLOW: Duration = Duration::from_millis(250);
 /// How often lapsed sessions are forgotten.
@@ -66,9 +48,32 @@ const LAST_LOG: Duration = Duration::from_secs(10);
 /// How often a stopping server looks whether all have gone.
 const GOODBYE_LOOK: Duration = Duration::from_millis(10);
 
+/// Everything there is.
+const MAIN: Purpose = Purpose {
+    name: "http",
+    routes: protocol::routes,
+    door: protocol::door,
+    has_lane: true,
+};
+
+/// The users server's clients, who expect a port of their own.
+const NOTICES: Purpose = Purpose {
+    name: "notices",
+    routes: notices::verbs::greet_all,
+    door: notices::verbs::any_door,
+    has_lane: false,
+};
+
+/// Where connections come in.
+struct Listeners {
+    main: TcpListener,
+    notices: Option<TcpListener>,
+}
+
 /// A running server.
 pub struct Server {
     address: SocketAddr,
+    notices: Option<SocketAddr>,
     place: Place,
     broker: Arc<Broker>,
     demo: Option<Demo>,
@@ -81,8 +86,15 @@ pub struct Server {
 impl Server {
     /// Opens the database, listens, and serves.
     pub async fn start(config: &Config) -> Result<Self, Error> {
-        let listener = claims::listen(config.listen)?;
-        let address = listener.local_addr().map_err(Fault::from)?;
+        let notices = config.notices_listen;
+        let notices = notices.map(|address| claims::listen("STREAMGATE_NOTICES_LISTEN", address));
+        let listeners = Listeners {
+            main: claims::listen("STREAMGATE_LISTEN", config.listen)?,
+            notices: notices.transpose()?,
+        };
+        let address = listeners.main.local_addr().map_err(Fault::from)?;
+        let notices = listeners.notices.as_ref().map(TcpListener::local_addr);
+        let notices = notices.transpose().map_err(Fault::from)?;
         let lock = claims::lock(&config.database_url)?;
         let metrics = Arc::new(Metrics::default());
         let certificate = Certificate::open(config, &metrics)?;
@@ -119,11 +131,12 @@ impl Server {
             .as_ref()
             .map(|certificate| certificate.terms())
             .transpose()?;
-        let http = serve_http(listener, &broker, config, terms)?;
+        let http = serve_http(listeners, &broker, config, terms)?;
         let mut chores = start_chores(&broker, &database);
         chores.extend(certificate.map(Certificate::follow).transpose()?);
         Ok(Self {
             address,
+            notices,
             place,
             http,
             chores,
@@ -137,6 +150,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens for the users server's clients as well.
+    pub fn notices_address(&self) -> Option<SocketAddr> {
+        self.notices
     }
 
     /// Where it is reached.
@@ -196,118 +214,26 @@ async fn say_goodbye(broker: &Broker, handle: &ServerHandle, deadline: Instant) 
     tracing::info!(cut_off = broker.connection_count(), "stopped");
 }
 
-/// HTTP is a plain `App`; a socket's upgrade leaves it for the doorkeeper, both on each worker.
+/// Serves what the settings ask for, all of it by the same workers.
 fn serve_http(
-    listener: TcpListener,
+    listeners: Listeners,
     broker: &Arc<Broker>,
     config: &Config,
     tls: Option<Arc<rustls::ServerConfig>>,
 ) -> Result<actix_server::Server, Fault> {
-    let origins = Arc::new(config.allowed_origins.clone());
-    let manners = Manners {
-        outbox_limit: config.limits.max_outbox_bytes,
-        ping: config.ping_interval,
-        dead: config.dead_after,
-    };
-    let (hold_off, compression) = (config.hold_off, config.compression);
-    let url = Arc::new(config.public_url(listener.local_addr()?));
-    let proxies = Arc::new(config.trusted_proxies.clone());
-    let broker = Arc::clone(broker);
     let mut builder = actix_server::Server::build().disable_signals();
     if config.workers > 0 {
         builder = builder.workers(config.workers.into());
     }
     builder = builder.shutdown_timeout(config.shutdown_timeout.as_secs().max(1));
-    let stopping = builder.graceful_shutdown_signal();
-    let factory = move || {
-        let desk = Rc::new(Worker::enrol(Arc::clone(broker.hub()), manners));
-        actix_rt::spawn(run_pump(Rc::clone(&desk), Arc::clone(&broker), hold_off));
-        let doorkeeper = Rc::new(Doorkeeper {
-            broker: Arc::clone(&broker),
-            origins: Arc::clone(&origins),
-            proxies: Arc::clone(&proxies),
-            compression,
-            desk,
-            door: protocol::door,
-        });
-        let upgrade = fn_service(move |(request, framed)| {
-            let doorkeeper = Rc::clone(&doorkeeper);
-            async move {
-                doorkeeper.admit(request, framed).await;
-                Ok::<(), Infallible>(())
-            }
-        });
-        let app = App::new()
-            .app_data(Data::from(Arc::clone(&broker)))
-            .app_data(Data::from(Arc::clone(&proxies)))
-            .app_data(Data::from(Arc::clone(&url)))
-            .wrap(cors(Arc::clone(&origins)))
-            .wrap(from_fn(log_request))
-            .configure(protocol::routes);
-        let stopping = stopping.clone();
-        let lane = Rc::new(Lane {
-            broker: Arc::clone(&broker),
-            proxies: Arc::clone(&proxies),
-            url: Arc::clone(&url),
-            stopping: stopping.clone(),
-            keep_alive: KEEP_ALIVE,
-        });
-        let porch = |tls| Rc::new(Porch::new(tls, Arc::clone(&broker), stopping.clone()));
-        let porch = tls.clone().map(porch);
-        let http = HttpService::build()
-            .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
-            .graceful_shutdown_signal(move || {
-                let stopping = stopping.clone();
-                async move { stopping.notified().await }
-            })
-            .upgrade(upgrade)
-            .finish(map_config(app, |()| AppConfig::default()));
-        fn_service(move |stream| entrance::enter(stream, porch.clone(), Rc::clone(&lane))).and_then(http)
+    let url = config.public_url(listeners.main.local_addr()?);
+    let equipment = Equipment::new(config, url, broker, tls, builder.graceful_shutdown_signal());
+    let builder = workers::listen(builder, listeners.main, equipment.clone(), MAIN)?;
+    let builder = match listeners.notices {
+        Some(listener) => workers::listen(builder, listener, equipment, NOTICES)?,
+        None => builder,
     };
-    Ok(builder.listen("http", listener, factory)?.run())
-}
-
-/// Without its pump a worker would accept connections and be deaf, so a bug there ends the process.
-async fn run_pump(desk: Rc<pump::Desk>, broker: Arc<Broker>, hold_off: Duration) {
-    let pump = actix_rt::spawn(pump::run(desk, broker, hold_off));
-    if let Err(error) = pump.await
-        && error.is_panic()
-    {
-        tracing::error!("a worker's pump panicked; the process ends");
-        std::process::abort();
-    }
-}
-
-fn cors(origins: Arc<Origins>) -> Cors {
-    Cors::default()
-        .allowed_origin_fn(move |origin, head| {
-            let host = head.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-            origin.to_str().is_ok_and(|origin| origins.allow(origin, host))
-        })
-        .allowed_methods(["GET", "POST", "PUT", "DELETE"])
-        .allow_any_header()
-        .expose_headers([header::RETRY_AFTER])
-        .max_age(600)
-}
-
-async fn log_request(
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let visit = Visit::begin().await;
-    let response = next.call(request).await?;
-    let request = response.request();
-    let route = request.match_pattern();
-    if let Some(broker) = request.app_data::<Data<Broker>>() {
-        let told = Told {
-            peer: request.peer_addr(),
-            method: request.method(),
-            route: route.as_deref(),
-            status: response.status().as_u16(),
-        };
-        visit.end(broker, &told);
-    }
-    Ok(response)
+    Ok(builder.run())
 }
 
 fn start_chores(broker: &Arc<Broker>, database: &Database) -> Vec<JoinHandle<()>> {

@@ -6,7 +6,7 @@ use crate::broker::people::nobody;
 use crate::broker::{Broker, Entry, Seat};
 use crate::catalogue::Company;
 use crate::database::now_ms;
-use crate::domain::company::CompanySettings;
+use crate::domain::company::{Changes, CompanySettings};
 use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::id::{SYSTEM, TokenKey};
 use crate::domain::scope::{Scope, ScopeJson};
@@ -156,14 +156,13 @@ impl Broker {
         self.catalogue.company_by_name(company)
     }
 
-    /// Changes what the asker's company says of itself. For users who manage.
-    pub async fn change_company_settings(&self, access: &Access, settings: &CompanySettings) -> Result<(), Error> {
+    /// Changes what the asker's company says of itself, and returns all of it. For users who manage.
+    pub async fn change_company_settings(&self, access: &Access, changes: &Changes) -> Result<CompanySettings, Error> {
         access.require_managing()?;
         let company = &access.token.company;
-        self.catalogue
-            .settle_company(company, settings, &access.actor())
-            .await?;
-        Ok(self.follow_changes().await?)
+        let settings = self.catalogue.change_company(company, changes, &access.actor()).await?;
+        self.follow_changes().await?;
+        Ok(settings)
     }
 
     /// A secret of our own for `purpose`, the same after a restart.

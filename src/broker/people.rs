@@ -7,6 +7,7 @@ use crate::catalogue::{Member, Opened, not_signed_in};
 use crate::domain::audit::{Action, Actor, Note};
 use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::id::TokenKey;
+use crate::domain::news::News;
 use crate::domain::path::{CompanyName, UserName};
 use crate::domain::person::{Password, Person};
 use crate::domain::token::Access;
@@ -54,6 +55,7 @@ impl Broker {
         let member = self.verify(company, user, found, password, address).await?;
         let opened = self.catalogue.open_login(&member, &from(address)).await?;
         self.follow_changes().await?;
+        self.tell_news(&member.company, News::SignedIn, &member.user).await;
         Ok((member, opened))
     }
 
@@ -118,8 +120,15 @@ impl Broker {
 
     /// Signs somebody out; that they were not signed in is no mistake.
     pub async fn close_login(&self, secret: &str) -> Result<(), Fault> {
+        let left = self.catalogue.login(secret).map(|(_, token)| token);
         self.catalogue.close_login(secret).await?;
-        self.follow_changes().await
+        self.follow_changes().await?;
+        if let Some(token) = left
+            && let Some(user) = &token.user
+        {
+            self.tell_news(&token.company, News::SignedOut, user).await;
+        }
+        Ok(())
     }
 
     /// Whose link this is; refused with `link.unknown`.
@@ -139,6 +148,11 @@ impl Broker {
         let stored = self.passwords.hash(password).await?;
         let done = self.catalogue.set_first_password(code, &stored, &from(address)).await?;
         self.follow_changes().await?;
+        let (member, _) = &done;
+        if member.is_new {
+            self.tell_news(&member.company, News::Activated, &member.user).await;
+        }
+        self.tell_news(&member.company, News::SignedIn, &member.user).await;
         Ok(done)
     }
 
@@ -214,7 +228,9 @@ impl Broker {
         }
         let company = &access.token.company;
         self.catalogue.remove_user(company, name, &access.actor()).await?;
-        Ok(self.follow_changes().await?)
+        self.follow_changes().await?;
+        self.tell_news(company, News::Removed, name).await;
+        Ok(())
     }
 
     /// Ends a user's password and logins; returns the code of a link for a new password.

@@ -4,12 +4,17 @@ use crate::catalogue::Catalogue;
 use crate::catalogue::audit::record;
 use crate::catalogue::tokens::AT_ONCE;
 use crate::domain::audit::{Action, Actor, Note};
-use crate::domain::company::{CompanySettings, Settled};
-use crate::domain::error::{Error, Fault, Refusal};
+use crate::domain::company::{Changes, CompanySettings, Settled};
+use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::path::CompanyName;
+use serde_json::json;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 use std::sync::Arc;
+
+/// A company and its settings, by its name.
+const FIND: &str = "select company.company_id, name, settings from company
+                    left join company_setting on company_setting.company_id = company.company_id where name = $1";
 
 /// A company that exists.
 #[derive(Debug)]
@@ -28,28 +33,40 @@ impl Catalogue {
         self.mirror.read().company(name)
     }
 
-    /// Has a company's settings be these; refused with `company.unknown` or `body.malformed`.
-    pub async fn settle_company(
+    /// A company's settings, as the database has them; refused with `company.unknown`.
+    pub async fn settings_of(&self, name: &CompanyName) -> Result<CompanySettings, Error> {
+        let found = self.load_company(name.as_str()).await?;
+        let found = found.ok_or_else(|| Refusal::new(Code::CompanyUnknown, format!("no company {name}")))?;
+        Ok(found.settled.settings)
+    }
+
+    /// Changes a company's settings, and returns what they are now; refused with `company.unknown` or
+    /// `body.malformed`.
+    pub async fn change_company(
         &self,
         name: &CompanyName,
-        settings: &CompanySettings,
+        changes: &Changes,
         by: &Actor,
-    ) -> Result<(), Error> {
-        let company_id = self.company_id(name).await?;
-        Settled::check(settings.clone())?;
-        let detail = serde_json::to_value(settings).map_err(|error| Fault::from(std::io::Error::other(error)))?;
+    ) -> Result<CompanySettings, Error> {
         let mut transaction = self.writer.begin_with(AT_ONCE).await?;
+        let row = sqlx::query(FIND).bind(name.as_str());
+        let row = row.fetch_optional(&mut *transaction).await?;
+        let row = row.ok_or_else(|| Refusal::new(Code::CompanyUnknown, format!("no company {name}")))?;
+        let found = parse_company(&row)?;
+        let settled = Settled::check(found.settled.settings.with(changes)?)?;
+        let company_id = found.id;
         sqlx::query(
             "insert into company_setting (company_id, settings) values ($1, $2)
              on conflict (company_id) do update set settings = excluded.settings",
         )
         .bind(company_id)
-        .bind(detail.to_string())
+        .bind(json!(settled.settings).to_string())
         .execute(&mut *transaction)
         .await?;
-        let note = Note::with(Action::CompanyChanged, name, detail);
+        let note = Note::with(Action::CompanyChanged, name, json!(changes));
         record(&mut transaction, company_id, by, &note).await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await?;
+        Ok(settled.settings)
     }
 
     pub(super) async fn load_companies(&self) -> Result<Vec<Company>, Fault> {
@@ -62,11 +79,8 @@ impl Catalogue {
     }
 
     pub(super) async fn load_company(&self, name: &str) -> Result<Option<Company>, Fault> {
-        let row = sqlx::query(
-            "select company.company_id, name, settings from company
-             left join company_setting on company_setting.company_id = company.company_id where name = $1",
-        );
-        let row = row.bind(name).fetch_optional(&self.follower).await?;
+        let row = sqlx::query(FIND).bind(name);
+        let row = row.fetch_optional(&self.follower).await?;
         row.as_ref().map(parse_company).transpose()
     }
 }

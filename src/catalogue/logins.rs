@@ -35,6 +35,8 @@ pub struct Member {
     pub user: UserName,
     /// Whether they manage.
     pub manages: bool,
+    /// Whether they have never signed in.
+    pub is_new: bool,
     /// What their password was made into, if they have one.
     pub password: Option<String>,
 }
@@ -296,6 +298,7 @@ fn parse_member(row: &SqliteRow) -> Result<Member, Fault> {
         company: CompanyName::parse(row.try_get("company")?).map_err(|refusal| stored("company", refusal))?,
         user: UserName::parse(row.try_get("name")?).map_err(|refusal| stored("user", refusal))?,
         manages: row.try_get("manages")?,
+        is_new: row.try_get::<Option<i64>, _>("used_ms")?.is_none(),
         password: row.try_get("password")?,
     })
 }

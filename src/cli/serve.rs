@@ -16,16 +16,24 @@ pub async fn run(config: &Config, as_json: bool) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Fault::from)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Fault::from)?;
     let server = Server::start(config).await?;
-    let address = server.address();
+    let (address, notices) = (server.address(), server.notices_address());
     let screen = match (server.demo(), as_json) {
-        (Some(demo), true) => json!({
-            "address": address, "company": demo.company, "user": demo.user, "token": demo.token, "path": demo.path,
-            "link": demo.link,
-        })
-        .to_string(),
-        (None, true) => json!({"address": address}).to_string(),
-        (Some(demo), false) => welcome::screen(server.place(), demo),
-        (None, false) => welcome::line(server.place()),
+        (demo, true) => {
+            let mut screen = json!({"address": address});
+            if let Some(notices) = notices {
+                screen["notices"] = json!(notices);
+            }
+            if let Some(demo) = demo {
+                screen["company"] = json!(demo.company);
+                screen["user"] = json!(demo.user);
+                screen["token"] = json!(demo.token);
+                screen["path"] = json!(demo.path);
+                screen["link"] = json!(demo.link);
+            }
+            screen.to_string()
+        }
+        (Some(demo), false) => welcome::screen(server.place(), notices, demo),
+        (None, false) => welcome::line(server.place(), notices),
     };
     let scheme = server.place().url.scheme();
     // If nobody can see the screen, the server still serves.
@@ -33,6 +41,7 @@ pub async fn run(config: &Config, as_json: bool) -> Result<(), Error> {
     tracing::info!(
         database = config.database_url,
         open_files = files,
+        notices = notices.map(tracing::field::display),
         "listening on {scheme}://{address}"
     );
     let stop = async {

@@ -1,10 +1,12 @@
 //! What a newcomer sees at the first start: credentials, once, and lines that work when pasted.
 
+use crate::domain::person::PublicUrl;
 use crate::server::{Demo, Place};
+use std::net::SocketAddr;
 
 /// The screen. Lines to be pasted start at the margin and hold nothing to be filled in.
-pub fn screen(place: &Place, demo: &Demo) -> String {
-    let Place { url, certificate } = place;
+pub fn screen(place: &Place, notices: Option<SocketAddr>, demo: &Demo) -> String {
+    let (first, Place { url, certificate }) = (line(place, notices), place);
     let socket = url.socket();
     let Demo {
         company,
@@ -36,7 +38,7 @@ STREAMGATE_URL={url} STREAMGATE_COMPANY={company} STREAMGATE_USER={user} STREAMG
     let tail = if url.is_secure() { "" } else { &tail };
     format!(
         r#"
-  Streamgate listens on {url}
+  {first}
 
   This is the first start. It made a company, a user with a master token, and a stream;
   the token is shown this once.
@@ -81,6 +83,13 @@ fn quoted(path: &str) -> String {
 }
 
 /// What later starts say.
-pub fn line(place: &Place) -> String {
-    format!("Streamgate listens on {}", place.url)
+pub fn line(place: &Place, notices: Option<SocketAddr>) -> String {
+    let url = &place.url;
+    match notices {
+        Some(address) => {
+            let socket = PublicUrl::of(url.scheme(), address).socket();
+            format!("Streamgate listens on {url}, and for clients of the users server on {socket}")
+        }
+        None => format!("Streamgate listens on {url}"),
+    }
 }

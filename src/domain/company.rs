@@ -15,6 +15,9 @@ const MAX_DOMAIN_BYTES: usize = 256;
 /// Bytes that one expression may take when it is compiled.
 const MAX_COMPILED_BYTES: usize = 65_536;
 
+/// Settings that are to be different, by name.
+pub type Changes = serde_json::Map<String, serde_json::Value>;
+
 /// A company's settings, as they are written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -43,6 +46,33 @@ impl Default for CompanySettings {
             approved_socket_domains: Vec::new(),
             allow_meta_without_key: false,
         }
+    }
+}
+
+impl CompanySettings {
+    /// These with some of them different; refused with `body.malformed` if one is not known or is not
+    /// what it should be.
+    pub fn with(&self, changes: &Changes) -> Result<Self, Refusal> {
+        let malformed = |text: String| Refusal::new(Code::BodyMalformed, text);
+        let mut whole = serde_json::json!(self);
+        for (name, value) in changes {
+            let Some(place) = whole.get_mut(name) else {
+                let names: Vec<&str> = whole
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .map(|(name, _)| &**name)
+                    .collect();
+                return Err(malformed(format!(
+                    "there is no setting of this name: {}",
+                    names.join(", ")
+                )));
+            };
+            *place = value.clone();
+            let checked = serde_json::from_value::<Self>(whole.clone());
+            checked.map_err(|error| malformed(format!("\"{name}\" is not understood: {error}")))?;
+        }
+        serde_json::from_value(whole).map_err(|error| malformed(error.to_string()))
     }
 }
 

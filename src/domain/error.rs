@@ -81,6 +81,7 @@ catalogue! {
     KeyReused = "key.reused", 409, None, false, "Use a new Idempotency-Key for another request.";
     KeyBusy = "key.busy", 409, None, true, "The first request of this Idempotency-Key is not answered yet; try again in a moment.";
     QueryMalformed = "query.malformed", 400, None, false, "Correct the query parameter that the text names.";
+    MetaMalformed = "meta.malformed", 400, None, false, "Name a part of the user's meta by members and dots, such as a.b.";
     FrameMalformed = "frame.malformed", 400, None, false, "Send one JSON object a text frame.";
     RequestUnknown = "request.unknown", 400, None, false, "Use type subscribe, unsubscribe, create or heartbeat.";
     RequestUnsupported = "request.unsupported", 501, None, false, "Leave out the field that the text names.";
@@ -101,6 +102,7 @@ catalogue! {
     LimitSigning = "limit.signing", 429, None, false, "Revoke signing keys that are not used any more.";
     LimitRate = "limit.rate", 429, None, true, "Do it less often, or raise STREAMGATE_RATE_SESSIONS or STREAMGATE_RATE_EVENTS.";
     LimitText = "limit.text", 400, None, false, "Use a shorter text, or raise STREAMGATE_MAX_TEXT_BYTES.";
+    LimitMeta = "limit.meta", 400, None, false, "Store less, or raise STREAMGATE_MAX_META_BYTES.";
     LimitPatterns = "limit.patterns", 400, None, false, "Use fewer patterns, or raise STREAMGATE_MAX_PATTERNS.";
     LimitSubscriptions = "limit.subscriptions", 429, None, true, "Unsubscribe from something, or raise STREAMGATE_MAX_SUBSCRIPTIONS.";
     LimitConnections = "limit.connections", 429, None, true, "Close connections or try later, or raise STREAMGATE_MAX_CONNECTIONS or STREAMGATE_MAX_COMPANY_CONNECTIONS.";

@@ -61,6 +61,9 @@ pub struct Limits {
     /// Events that may wait for one worker before its subscriptions fall behind.
     #[arg(long, env = "STREAMGATE_MAX_MAILBOX_EVENTS", default_value_t = 65_536, value_parser = at_least_1)]
     pub max_mailbox_events: usize,
+    /// Longest meta of a user, in bytes.
+    #[arg(long, env = "STREAMGATE_MAX_META_BYTES", default_value_t = 65_536, value_parser = at_least_1)]
+    pub max_meta_bytes: usize,
     /// Longest filter, in bytes.
     #[arg(long, env = "STREAMGATE_MAX_FILTER_BYTES", default_value_t = 1_024, value_parser = at_least_1)]
     pub max_filter_bytes: usize,

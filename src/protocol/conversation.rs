@@ -13,11 +13,12 @@ use crate::protocol::inbound::{Arrival, Inbound, TooLong};
 use crate::protocol::line::{Ending, Line, Ready};
 use crate::protocol::pump::{self, Desk, Port};
 use bytes::{Bytes, BytesMut};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
 
 /// How long a connection that was told goodbye has to take it.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -51,6 +52,8 @@ pub struct Speech {
     pub max_bytes: fn(&Limits) -> usize,
     /// What happens when one is longer.
     pub oversize: Oversize,
+    /// What happens when one is binary.
+    pub binary: Binary,
 }
 
 /// What happens when a message is too long.
@@ -60,6 +63,15 @@ pub enum Oversize {
     Close,
     /// It is not read, and this answers.
     Skip(fn(&Rc<Conversation>)),
+}
+
+/// What happens when a message is binary, which none is understood of.
+#[derive(Clone, Copy)]
+pub enum Binary {
+    /// The connection is closed.
+    Close,
+    /// Nothing.
+    Ignore,
 }
 
 impl Speech {
@@ -74,6 +86,7 @@ impl Speech {
             goodbye: frame::close_for,
             max_bytes: |limits| limits.max_frame_bytes,
             oversize: Oversize::Close,
+            binary: Binary::Close,
         }
     }
 
@@ -98,6 +111,8 @@ pub struct Conversation {
     inbound: RefCell<Inbound>,
     /// Requests that are not answered yet.
     open_requests: Cell<usize>,
+    /// Held by whoever answers, where answers keep to the order of requests.
+    pub turn: OnceCell<Box<Mutex<()>>>,
     opened: Instant,
 }
 
@@ -140,6 +155,7 @@ impl Conversation {
             speech: opening.speech,
             inbound: RefCell::new(inbound),
             open_requests: Cell::new(0),
+            turn: OnceCell::new(),
             opened: Instant::now(),
         };
         actix_rt::spawn(Rc::new(conversation).run());
@@ -287,6 +303,7 @@ impl Conversation {
                     answer(self);
                 }
             }
+            Arrival::Binary if matches!(self.speech.binary, Binary::Ignore) => {}
             Arrival::Binary => {
                 let text = "this protocol has text messages only";
                 self.refuse(&Refusal::new(Code::FrameBinary, text));
@@ -299,7 +316,8 @@ impl Conversation {
         }
     }
 
-    fn refuse(&self, refusal: &Refusal) {
+    /// Says goodbye, and why.
+    pub fn refuse(&self, refusal: &Refusal) {
         self.seat.broker().metrics().count_refusal(refusal.code);
         self.line.end(Ending::Refused(refusal.code));
         let frame = (self.speech.goodbye)(refusal);

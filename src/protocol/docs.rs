@@ -5,6 +5,7 @@
 //! the closed list of refusals.
 
 mod account;
+mod company;
 mod document;
 mod events;
 mod keys;

@@ -3,8 +3,8 @@
 use crate::broker::Broker;
 use crate::domain::error::{Code, Fault, Refusal};
 use crate::protocol::reply::{self, Envelope};
-use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
+use actix_web::http::{ConnectionType, Method};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Route};
 
@@ -63,6 +63,15 @@ async fn metrics(broker: Data<Broker>) -> HttpResponse {
 pub async fn unknown(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
     let refusal = Refusal::new(Code::RouteUnknown, "there is nothing at this address");
     reply::refuse(broker.metrics(), envelope(&request), &refusal)
+}
+
+/// What the address of a socket answers to a request that is no upgrade.
+pub async fn no_upgrade(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
+    let text = "this address is a WebSocket: connect with a WebSocket client";
+    let refusal = Refusal::new(Code::UpgradeMalformed, text);
+    let mut response = reply::refuse(broker.metrics(), envelope(&request), &refusal);
+    response.head_mut().set_connection_type(ConnectionType::Close);
+    response
 }
 
 /// What a route answers to methods that it does not take; `allow` lists those that it does.

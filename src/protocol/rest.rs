@@ -5,6 +5,7 @@ pub mod found;
 pub mod keys;
 pub mod only;
 pub mod people;
+pub mod settings;
 pub mod tokens;
 pub mod verbs;
 pub mod watch;

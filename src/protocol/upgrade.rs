@@ -6,6 +6,7 @@
 use crate::broker::{Broker, Seat};
 use crate::domain::error::{Code, Refusal};
 use crate::domain::origin::Origins;
+use crate::domain::path::CompanyName;
 use crate::domain::visitor::{Proxies, Visitor};
 use crate::protocol::conversation::{Conversation, Opening, Speech};
 use crate::protocol::deflate::{Compression, offer};
@@ -65,6 +66,8 @@ pub struct Doorkeeper {
     pub origins: Arc<Origins>,
     /// Whose word is taken for where a request comes from.
     pub proxies: Arc<Proxies>,
+    /// Whose a path is that should name a company and does not, where a listener has such.
+    pub lobby: Option<CompanyName>,
     /// Whether clients are let compress.
     pub compression: Compression,
     /// The worker.

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4_096;
 
-/// Listens; connections wait from now on.
-pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, Fault> {
+/// Listens where a setting says; connections wait from now on.
+pub(super) fn listen(setting: &str, address: SocketAddr) -> Result<TcpListener, Fault> {
     use socket2::{Domain, Protocol, Socket, Type};
     let open = || -> std::io::Result<TcpListener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -22,7 +22,7 @@ pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, Fault> {
         Ok(socket.into())
     };
     open().map_err(|error| {
-        let text = format!("cannot listen on {address}: {error}; set STREAMGATE_LISTEN to another address");
+        let text = format!("cannot listen on {address}: {error}; set {setting} to another address");
         Fault::Io(std::io::Error::new(error.kind(), text))
     })
 }

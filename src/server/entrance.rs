@@ -1,4 +1,4 @@
-//! How a connection comes in: TLS if the settings say so, then the lane, then the `App`.
+//! How a connection comes in: TLS if the settings say so, then the lane if there is one, then the `App`.
 //!
 //! Invariant: nobody is read from before their handshake is done.
 
@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 pub(super) async fn enter(
     stream: TcpStream,
     porch: Option<Rc<Porch>>,
-    lane: Rc<Lane>,
+    lane: Option<Rc<Lane>>,
 ) -> Result<(Socket, Protocol, Option<SocketAddr>), DispatchError> {
     // Small answers are not to wait for others; a socket that does not take this works all the same.
     let _ = stream.set_nodelay(true);
@@ -25,6 +25,9 @@ pub(super) async fn enter(
         None => Socket::Plain(stream),
     };
     let peer = socket.peer();
-    let socket = lane.serve(socket, peer).await?;
+    let socket = match lane {
+        Some(lane) => lane.serve(socket, peer).await?,
+        None => socket,
+    };
     Ok((socket, Protocol::Http1, peer))
 }

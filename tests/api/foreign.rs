@@ -19,12 +19,13 @@ impl Names {
 
 /// Bodies that would do something, by the end of the address.
 fn body(method: &str, path: &str) -> &'static str {
-    let ends: [(&str, &str); 10] = [
+    let ends: [(&str, &str); 11] = [
         ("/rotate", "{}"),
         ("/reset", ""),
         ("/can", r#"{"verb":"read","path":"/acme/door"}"#),
         ("/token", r#"{"paths":{"/acme/door":{"read":true}}}"#),
         ("/user", r#"{"user":"mallory","manages":true}"#),
+        ("/settings", r#"{"allowClientSend":true}"#),
         ("/user/bob", r#"{"manages":true}"#),
         ("/stream", r#"{"path":"/acme/mallory"}"#),
         ("/event", r#"{"path":"/acme/door","elems":{}}"#),
@@ -66,6 +67,7 @@ async fn state(stage: &Stage) -> Value {
         "token?limit=1000",
         "user",
         "audit?limit=1000",
+        "settings",
         "event?path=/acme/door",
     ] {
         state.push(stage.get(&format!("/v5.0/acme/{what}")).await);

@@ -2,6 +2,7 @@
 
 mod audit;
 mod authority;
+mod company;
 mod compression;
 mod conditional;
 mod connections;
@@ -25,6 +26,8 @@ mod limits;
 mod lists;
 mod liveness;
 mod logins;
+mod notices;
+mod notices_port;
 mod operations;
 mod origins;
 mod overview;

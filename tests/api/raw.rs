@@ -78,9 +78,14 @@ pub fn close_payload(code: u16, reason: &str) -> Vec<u8> {
 
 /// The request that asks for the upgrade.
 pub fn upgrade_request(session: &str) -> String {
+    upgrade_at(&format!("/session/{session}/ws"), "")
+}
+
+/// The request that asks for an upgrade at any path; each header ends with a line break.
+pub fn upgrade_at(path: &str, headers: &str) -> String {
     format!(
-        "GET /session/{session}/ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
     )
 }
 

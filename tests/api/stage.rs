@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use streamgate::catalogue::{Catalogue, NewToken};
 use streamgate::config::Config;
 use streamgate::domain::audit::{Actor, AuditPage};
-use streamgate::domain::company::CompanySettings;
+use streamgate::domain::company::Changes;
 use streamgate::domain::id::{SYSTEM, TokenKey};
 use streamgate::domain::path::{CompanyName, Path, UserName};
 use streamgate::domain::scope::{Scope, ScopeJson};
@@ -28,6 +28,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderName;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 /// Who does what is done on the database file.
@@ -47,6 +48,8 @@ pub struct Stage {
     pub address: SocketAddr,
     pub catalogue: Catalogue,
     pub http: reqwest::Client,
+    /// Where the server listens for notices, if a flag says that it does.
+    pub notices: Option<SocketAddr>,
     /// Company acme's user alice.
     pub alice: Account,
     /// Where the server listens, if `address` is that of a bridge to it.
@@ -132,9 +135,10 @@ impl Stage {
         let catalogue = Catalogue::open_file(&url, Arc::default()).await.expect("a catalogue");
         add_company(&catalogue, "acme").await;
         let alice = add_user(&catalogue, "acme", "alice").await;
-        let (address, running) = serve(&config).await;
+        let (address, notices, running) = serve(&config).await;
         Self {
             address,
+            notices,
             catalogue,
             http: reqwest::Client::new(),
             alice,
@@ -153,7 +157,8 @@ impl Stage {
 
     /// The second half of [`Stage::restart`].
     pub async fn restart_stopped(&mut self) {
-        let (address, running) = serve(&self.config).await;
+        let (address, notices, running) = serve(&self.config).await;
+        self.notices = notices;
         self.address = match &self.secure {
             Some(bridge) => bridge.lead_to(address),
             None => address,
@@ -170,11 +175,11 @@ impl Stage {
         add_company(&self.catalogue, name).await;
     }
 
-    /// Has acme's settings be these, a JSON object, as the command line would; waits until the server knows.
+    /// Changes acme's settings, a JSON object, as the command line would; waits until the server knows.
     pub async fn settle(&self, settings: serde_json::Value) {
         let company = CompanyName::parse("acme").expect("a name");
-        let settings: CompanySettings = serde_json::from_value(settings).expect("settings");
-        let settled = self.catalogue.settle_company(&company, &settings, &BY);
+        let changes: Changes = serde_json::from_value(settings).expect("settings");
+        let settled = self.catalogue.change_company(&company, &changes, &BY);
         settled.await.expect("settled");
         // Changes are followed in order: whoever knows a later one knows this.
         self.add_token(&[("/acme/settled", "read")], None).await;
@@ -374,9 +379,15 @@ impl Stage {
     /// Tries to connect; an HTTP refusal comes back as its status and text.
     pub async fn try_connect(&self, session: &str, headers: &[(&'static str, &str)]) -> Result<Socket, (u16, String)> {
         let url = format!("ws://{}/session/{session}/ws", self.address);
+        self.try_open(&url, headers).await
+    }
+
+    /// As [`Stage::try_connect`], to any address.
+    pub async fn try_open(&self, url: &str, headers: &[(&str, &str)]) -> Result<Socket, (u16, String)> {
         let mut request = url.into_client_request().expect("a request");
         for (name, value) in headers {
-            request.headers_mut().insert(*name, value.parse().expect("a value"));
+            let name = HeaderName::try_from(*name).expect("a name");
+            request.headers_mut().insert(name, value.parse().expect("a value"));
         }
         match tokio_tungstenite::connect_async(request).await {
             Ok((socket, _)) => Ok(Socket { socket }),
@@ -535,10 +546,10 @@ impl Socket {
 }
 
 /// Starts a server that runs until its sender is used.
-async fn serve(config: &Config) -> (SocketAddr, Running) {
+async fn serve(config: &Config) -> (SocketAddr, Option<SocketAddr>, Running) {
     let server = Server::start(config).await.expect("a server");
     assert!(server.demo().is_none(), "a demo only on an empty database");
-    let address = server.address();
+    let (address, notices) = (server.address(), server.notices_address());
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(async move {
         let stop = async move {
@@ -546,7 +557,7 @@ async fn serve(config: &Config) -> (SocketAddr, Running) {
         };
         server.run_until(stop).await.expect("an end without fault");
     });
-    (address, (stop, task))
+    (address, notices, (stop, task))
 }
 
 async fn answer_to(request: reqwest::RequestBuilder) -> Answer {

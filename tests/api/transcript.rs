@@ -1,12 +1,15 @@
 //! Plays the files of `transcripts/`: the protocol as a conversation, byte for byte.
 //!
 //! `# …` a comment, `> …` a frame sent, `< …` the next frame received, `POST path body` an HTTP
-//! request by alice, `= 201 …` its status and body, `close` our goodbye. In what is sent and
+//! request by alice, `= 201 …` its status and body, `close` our goodbye. `open NAME PATH` opens
+//! another socket, `open NAME PATH Header: value` with a header; `NAME> …` and `NAME< …` are its frames.
+//! In what is sent and expected `$key` is alice's token; there is a user george, too. In what is sent and
 //! expected `$door`, `$other` and `$foreign` are stream ids (`/acme/door`, `/acme/other`, and
 //! `/umbrella/door` of another company). In what is expected `$e`, `$s` and `$i` stand for any
 //! event, stream or identity id, `$n` for any number and `$t` for any epoch.
 
-use crate::stage::Stage;
+use crate::stage::{Socket, Stage};
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// Plays every transcript of a protocol, each on a stage of its own.
@@ -30,7 +33,9 @@ async fn play(name: &str, text: &str) {
     let stage = Stage::start().await;
     stage.add_company("umbrella").await;
     let stranger = stage.add_user("umbrella", "albert").await;
+    stage.add_plain_user("george").await;
     let known = [
+        ("$key", stage.alice.token.clone()),
         ("$door", stage.add_stream(&stage.alice, "/acme/door", 1_000).await),
         ("$other", stage.add_stream(&stage.alice, "/acme/other", 0).await),
         ("$foreign", stage.add_stream(&stranger, "/umbrella/door", 1_000).await),
@@ -41,6 +46,7 @@ async fn play(name: &str, text: &str) {
             .fold(line.to_owned(), |line, (name, id)| line.replace(name, id))
     };
     let mut socket = stage.socket(&stage.alice).await;
+    let mut others = HashMap::new();
     let mut answer = None;
     let mut steps = 0;
     for (number, line) in text.lines().enumerate() {
@@ -61,6 +67,17 @@ async fn play(name: &str, text: &str) {
                 let answer = answer.take().unwrap_or_else(|| panic!("{place}: no request before"));
                 check(&place, &fill(expected), &format!("{} {}", answer.status, answer.text));
             }
+            ("open", rest) => {
+                let (socket, rest) = rest.split_once(' ').expect("a name and a path");
+                others.insert(socket, open(&stage, &fill(rest)).await);
+            }
+            (other, frame) if others.contains_key(other.trim_end_matches(['<', '>'])) => {
+                let socket = others.get_mut(other.trim_end_matches(['<', '>'])).expect("a socket");
+                match other.ends_with('>') {
+                    true => socket.send(&fill(frame)).await,
+                    false => check(&place, &fill(frame), &socket.text().await),
+                }
+            }
             ("close", _) => socket.socket.close(None).await.expect("a goodbye"),
             _ => panic!("{place}: not a step: {line}"),
         }
@@ -68,8 +85,17 @@ async fn play(name: &str, text: &str) {
     }
     assert!(steps > 0, "{name} is empty");
     assert!(answer.is_none(), "{name}: an answer was not looked at");
-    drop(socket);
+    drop((socket, others));
     stage.end().await;
+}
+
+/// Opens a socket at a path, maybe with a header behind it.
+async fn open(stage: &Stage, line: &str) -> Socket {
+    let (path, header) = line.split_once(' ').unwrap_or((line, ""));
+    let header = header.split_once(": ");
+    let url = format!("ws://{}{path}", stage.address);
+    let opened = stage.try_open(&url, header.as_slice()).await;
+    opened.unwrap_or_else(|refusal| panic!("{path}: {refusal:?}"))
 }
 
 fn check(place: &str, expected: &str, got: &str) {

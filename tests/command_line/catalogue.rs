@@ -34,6 +34,37 @@ fn a_company_is_added_once() {
 }
 
 #[test]
+fn a_company_has_settings_that_are_shown_and_set_one_at_a_time() {
+    let shell = Shell::new();
+    shell.run(&["company", "add", "acme"]).done();
+    let shown = shell.run(&["company", "show", "acme"]).done();
+    assert!(shown.contains("approvedSocketDomains      none\n"), "{shown}");
+    let expressions = [r"^https://app\.acme\.com$", "localhost"];
+    let domains = ["company", "set", "acme", "approvedSocketDomains"];
+    let set = shell.json(&[&domains[..], &expressions].concat());
+    assert_eq!(set["settings"]["approvedSocketDomains"], json!(expressions));
+    let set = shell.json(&["company", "set", "acme", "allowClientSend", "true"]);
+    assert_eq!(set["settings"]["allowClientSend"], true);
+    assert_eq!(shell.json(&["company", "show", "acme"]), set);
+    assert_eq!(shell.json(&domains)["settings"]["approvedSocketDomains"], json!([]));
+    for bad in [
+        &["allowClientSend", "maybe"][..],
+        &["allowClientSend"],
+        &["allowClientSend", "true", "false"],
+        &["approvedSocketDomains", "("],
+        &["nothing", "true"],
+    ] {
+        let arguments = [&["company", "set", "acme"], bad].concat();
+        assert_eq!(refused(&shell, &arguments), "body.malformed", "{bad:?}");
+    }
+    assert_eq!(refused(&shell, &["company", "show", "other"]), "company.unknown");
+    assert_eq!(
+        refused(&shell, &["company", "set", "other", "allowClientSend", "true"]),
+        "company.unknown"
+    );
+}
+
+#[test]
 fn a_user_is_added_once_and_shown_a_token() {
     let shell = Shell::new();
     shell.run(&["company", "add", "acme"]).done();

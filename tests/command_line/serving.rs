@@ -48,6 +48,28 @@ fn the_first_start_shows_the_token_once_and_later_starts_nothing_secret() {
 }
 
 #[test]
+fn a_server_says_where_it_listens_for_clients_of_the_users_server() {
+    let shell = Shell::new();
+    shell.run(&["company", "add", "acme"]).done();
+    let listen = ["--notices-listen", "127.0.0.1:0"];
+    let server = Server::start(&shell, &[], &listen);
+    let said = server.stop("TERM");
+    assert!(
+        said.out
+            .contains(", and for clients of the users server on ws://127.0.0.1:"),
+        "{said:?}"
+    );
+    let server = Server::start(&shell, &[], &[&["serve", "--json"], &listen[..]].concat());
+    let notices = server.stop("TERM").json()["notices"].clone();
+    assert!(
+        notices
+            .as_str()
+            .is_some_and(|address| address.starts_with("127.0.0.1:")),
+        "{notices}"
+    );
+}
+
+#[test]
 fn a_first_start_for_scripts_is_one_json_value() {
     let shell = Shell::new();
     let (server, demo) = Server::first_start(&shell, &[]);

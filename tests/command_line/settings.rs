@@ -106,8 +106,13 @@ fn all_bad_settings_are_named_at_once_wherever_they_come_from() {
 #[test]
 fn of_every_bad_setting_it_is_said_what_would_be_right() {
     let shell = Shell::new();
-    // A target of that name may log, so for the log nothing is bad but what cannot be read.
-    let rubbish = |name: &str| if name == "STREAMGATE_LOG" { "a=b=c" } else { "rubbish" };
+    // A target of that name may log, so for the log nothing is bad but what cannot be read; and a company
+    // may be called so.
+    let rubbish = |name: &str| match name {
+        "STREAMGATE_LOG" => "a=b=c",
+        "STREAMGATE_NOTICES_COMPANY" => "Rubbish!",
+        _ => "rubbish",
+    };
     let names = names(&shell);
     let variables: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), rubbish(name))).collect();
     let ended = shell.run_with(&variables, &["serve"]);
@@ -125,6 +130,11 @@ fn of_every_bad_setting_it_is_said_what_would_be_right() {
 fn settings_that_contradict_one_another_are_refused() {
     let shell = Shell::new();
     let contradictions: &[(&[&str], &str)] = &[
+        (&["--notices-company", "acme"], "STREAMGATE_NOTICES_COMPANY"),
+        (
+            &["--listen", "127.0.0.1:8080", "--notices-listen", "127.0.0.1:8080"],
+            "STREAMGATE_NOTICES_LISTEN",
+        ),
         (
             &["--ping-interval", "10s", "--dead-after", "10s"],
             "STREAMGATE_DEAD_AFTER",

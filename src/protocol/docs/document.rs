@@ -1,7 +1,9 @@
 //! The OpenAPI document: all operations put together.
 
 use crate::protocol::docs::operation::Operation;
-use crate::protocol::docs::{account, events, keys, people, security, service, sessions, streams, tokens, watch};
+use crate::protocol::docs::{
+    account, company, events, keys, people, security, service, sessions, streams, tokens, watch,
+};
 use std::collections::BTreeMap;
 use utoipa::openapi::path::PathsBuilder;
 use utoipa::openapi::schema::ComponentsBuilder;
@@ -29,6 +31,10 @@ const TAGS: &[(&str, &str)] = &[
         "Who may sign in, and who did what; for users who manage.",
     ),
     (
+        "The company",
+        "Its settings, for users who manage; and its notices, for clients of the users server.",
+    ),
+    (
         "Signing in",
         "People sign in with a password and get a login, a cookie that acts as their master token.",
     ),
@@ -45,6 +51,7 @@ fn operations() -> Vec<Operation> {
         tokens::operations(),
         watch::operations(),
         people::operations(),
+        company::operations(),
         account::operations(),
         keys::operations(),
         service::operations(),

@@ -12,7 +12,7 @@ use crate::protocol::extract::{self, Caller};
 use crate::protocol::operations::other;
 use crate::protocol::reply::{self, Done, Envelope, Success};
 use crate::protocol::rest::wire::{self, ListQuery, PublishQuery};
-use crate::protocol::rest::{found, keys, people, tokens, watch};
+use crate::protocol::rest::{found, keys, people, settings, tokens, watch};
 use crate::protocol::{events, json};
 use actix_web::http::header::HeaderName;
 use actix_web::web::{self, Bytes, Data, Payload, Query, ServiceConfig};
@@ -32,6 +32,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .configure(keys::routes)
         .configure(tokens::routes)
         .configure(people::routes)
+        .configure(settings::routes)
         .service(
             web::resource("/v5.0/{company}/event")
                 .get(found::find)

@@ -11,12 +11,11 @@ use crate::protocol::conversation::{Conversation, Speech};
 use crate::protocol::deflate::Packing;
 use crate::protocol::events;
 use crate::protocol::extract::{self, Caller, Headers, Value};
-use crate::protocol::operations::other;
+use crate::protocol::operations::{no_upgrade, other};
 use crate::protocol::reply::{self, Done, Envelope};
 use crate::protocol::session::wire::{self, Ask, Create, Opening, Subscribe};
 use crate::protocol::upgrade::{Door, Doorkeeper, Refusing};
 use actix_http::Request;
-use actix_web::http::ConnectionType;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -129,14 +128,6 @@ fn bearer(headers: Headers<'_>) -> Option<&str> {
     }
     let (scheme, jwt) = headers.get(&AUTHORIZATION)?.text()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| jwt.trim())
-}
-
-async fn no_upgrade(broker: Data<Broker>) -> HttpResponse {
-    let text = "this address is a WebSocket: connect with a WebSocket client";
-    let refusal = Refusal::new(Code::UpgradeMalformed, text);
-    let mut response = reply::refuse(broker.metrics(), Envelope::Session, &refusal);
-    response.head_mut().set_connection_type(ConnectionType::Close);
-    response
 }
 
 /// What a request comes to: the body of its acknowledgement, and what is said right after it.

@@ -1,0 +1,131 @@
+//! The listener that is for the users server's clients alone: any path, one company or another.
+
+use crate::raw::RawSocket;
+use crate::stage::{DEADLINE, Socket, Stage};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
+
+const LISTEN: [&str; 2] = ["--notices-listen", "127.0.0.1:0"];
+
+async fn stage_with(flags: &[&str]) -> Stage {
+    let stage = Stage::with(&[&LISTEN, flags].concat()).await;
+    stage.settle(json!({"approvedSocketDomains": ["localhost"]})).await;
+    stage
+}
+
+/// A socket at any path of the listener.
+async fn come(stage: &Stage, path: &str) -> Socket {
+    let url = format!("ws://{}{path}", stage.notices.expect("a listener"));
+    let header = [("Origin", "http://localhost:8000")];
+    stage.try_open(&url, &header).await.expect("an upgrade")
+}
+
+/// Whether an echo comes back; if not, the end came instead.
+async fn is_let_in(stage: &Stage, path: &str) -> bool {
+    let mut socket = come(stage, path).await;
+    let echo = r#"{"eventType":10}"#;
+    // Who is not let in may find that out while sending.
+    let _ = socket.socket.send(Message::text(echo)).await;
+    matches!(socket.socket.next().await, Some(Ok(Message::Text(text))) if text == echo)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_path_does_whose_first_segment_is_the_company() {
+    let stage = stage_with(&[]).await;
+    stage.add_company("umbrella").await;
+    stage.add_user("umbrella", "albert").await;
+    for (path, may) in [
+        ("/acme", true),
+        ("/acme/", true),
+        ("/acme/any/thing?at=all", true),
+        ("/umbrella", false),
+        ("/nobodies/acme", false),
+        ("/", false),
+        ("/users/acme/ws", false),
+        ("/ACME", false),
+        ("//acme", false),
+    ] {
+        assert_eq!(is_let_in(&stage, path).await, may, "{path}");
+    }
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_that_names_no_company_is_of_the_one_that_is_set() {
+    let stage = stage_with(&["--notices-company", "acme"]).await;
+    stage.add_company("umbrella").await;
+    stage.add_user("umbrella", "albert").await;
+    for (path, may) in [
+        ("/", true),
+        ("/nobodies", true),
+        ("/socket.io/?a=1", true),
+        ("/acme", true),
+        // It has said nothing of whom it approves.
+        ("/umbrella", false),
+    ] {
+        assert_eq!(is_let_in(&stage, path).await, may, "{path}");
+    }
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_listeners_lead_to_the_same_notices() {
+    let mut stage = stage_with(&[]).await;
+    let url = format!("ws://{}/users/acme/ws", stage.address);
+    let header = [("Origin", "http://localhost")];
+    let mut main = stage.try_open(&url, &header).await.expect("an upgrade");
+    let mut own = Vec::new();
+    for _ in 0..6 {
+        own.push(come(&stage, "/acme").await);
+    }
+    stage.until_metric("subscriptions", 7).await;
+    stage.publish(&stage.alice, "/acme/notices", r#"{"eventType":7}"#).await;
+    let broadcast = r#"{"eventType":10,"message":"all","broadcast":true}"#;
+    assert_eq!(main.text().await, r#"{"eventType":7}"#);
+    main.send(broadcast).await;
+    assert_eq!(main.text().await, r#"{"eventType":10,"message":"all"}"#);
+    for socket in &mut own {
+        assert_eq!(socket.text().await, r#"{"eventType":7}"#);
+        assert_eq!(socket.text().await, r#"{"eventType":10,"message":"all"}"#);
+    }
+    let stopped = stage.begin_stop();
+    for socket in own.iter_mut().chain([&mut main]) {
+        assert_eq!(socket.closed().await.0, 1001);
+    }
+    drop((own, main));
+    tokio::time::timeout(DEADLINE, stopped)
+        .await
+        .expect("in time")
+        .expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_no_websocket_client_is_answered_in_plain_http() {
+    let stage = stage_with(&[]).await;
+    let address = stage.notices.expect("a listener");
+    for (method, path) in [
+        ("GET", "/"),
+        ("GET", "/acme"),
+        ("POST", "/session"),
+        ("PUT", "/v5.0/acme/settings"),
+    ] {
+        let mut socket = RawSocket::connect(address).await;
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+        socket.send(request.as_bytes()).await;
+        let (head, body) = socket.answer().await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{method} {path}: {head}");
+        assert_eq!(body, "This port is for WebSockets.\n");
+    }
+    // Half an upgrade is told what is missing.
+    let mut half = RawSocket::connect(address).await;
+    half.send(b"GET /acme HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        .await;
+    let (head, body) = half.answer().await;
+    assert!(
+        head.starts_with("HTTP/1.1 400 ") && body.contains("upgrade.malformed"),
+        "{head}{body}"
+    );
+    drop(half);
+    stage.end().await;
+}
