@@ -10,6 +10,7 @@ pub mod docs;
 pub mod events;
 pub mod extract;
 pub mod frame;
+pub mod gzip;
 pub mod inbound;
 pub mod json;
 pub mod lane;

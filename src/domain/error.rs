@@ -69,7 +69,7 @@ catalogue! {
     PasswordMalformed = "password.malformed", 400, None, false, "Use a longer password, or one of fewer than 1024 bytes.";
     PathMalformed = "path.malformed", 400, None, false, "A path is /<company>/<segment>…, at most 128 characters.";
     BodyMalformed = "body.malformed", 400, None, false, "Correct the body; the text says where it stops being right.";
-    BodyEncoding = "body.encoding", 415, None, false, "Send the body as it is, without Content-Encoding.";
+    BodyEncoding = "body.encoding", 415, None, false, "Send the body as it is or with Content-Encoding gzip.";
     ConnectionUnknown = "connection.unknown", 404, None, false, "List the connections that there are; this one has ended.";
     EventMalformed = "event.malformed", 400, None, false, "An event is {\"elems\":{…}}, optionally with \"hash\" and \"path\".";
     EventUnknown = "event.unknown", 404, None, false, "Check the event's id; the stream may have let go of it.";

@@ -10,6 +10,7 @@ use crate::domain::origin::Origins;
 use crate::domain::person::PublicUrl;
 use crate::domain::token::Access;
 use crate::domain::visitor::{Proxies, Visitor};
+use crate::protocol::gzip;
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, CONTENT_ENCODING, HOST, HeaderMap, HeaderName, ORIGIN};
 use actix_web::web::{Bytes, Data, Payload};
@@ -178,17 +179,14 @@ fn cookie(headers: Headers<'_>) -> Option<&str> {
     pairs.find_map(|pair| pair.strip_prefix(LOGIN)?.strip_prefix('='))
 }
 
-/// The whole body, however it calls itself: `curl -d` names no JSON, and the clients that we
-/// serve do not either. Refused with `limit.body`, `body.malformed`, `body.encoding`
+/// The whole body, unpacked, however it calls itself: `curl -d` names no JSON, and the clients that
+/// we serve do not either. Refused with `limit.body`, `body.malformed`, `body.encoding`
 /// or `request.timeout`.
 pub async fn body<'a>(broker: &Broker, caller: impl Into<Caller<'a>>, payload: Payload) -> Result<Bytes, Refusal> {
-    let coding = caller.into().headers.get(&CONTENT_ENCODING);
-    if coding.is_some_and(|coding| coding.0 != b"identity") {
-        let text = "this version does not know compressed bodies yet";
-        return Err(Refusal::new(Code::BodyEncoding, text));
-    }
+    let is_packed = gzip::is_packed(caller.into().headers.get(&CONTENT_ENCODING))?;
     let most = broker.limits().max_body_bytes;
     match tokio::time::timeout(BODY_TIME, payload.to_bytes_limited(most)).await {
+        Ok(Ok(Ok(bytes))) if is_packed => gzip::unpack(&bytes, most).await,
         Ok(Ok(Ok(bytes))) => Ok(bytes),
         Ok(Ok(Err(_))) => Err(Refusal::new(Code::BodyMalformed, "the body ended too early")),
         Ok(Err(_)) => {

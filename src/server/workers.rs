@@ -11,6 +11,7 @@ use crate::domain::person::PublicUrl;
 use crate::domain::visitor::Proxies;
 use crate::hub::worker::{Manners, Worker};
 use crate::protocol::deflate::Compression;
+use crate::protocol::gzip;
 use crate::protocol::lane::Lane;
 use crate::protocol::pump;
 use crate::protocol::tls::porch::Porch;
@@ -144,6 +145,7 @@ pub(super) fn listen(
             .app_data(Data::from(Arc::clone(&equipment.broker)))
             .app_data(Data::from(Arc::clone(&equipment.proxies)))
             .app_data(Data::from(Arc::clone(&equipment.url)))
+            .wrap(from_fn(gzip::answers))
             .wrap(cors(Arc::clone(&equipment.origins)))
             .wrap(from_fn(log_request))
             .configure(purpose.routes);

@@ -474,7 +474,7 @@ async fn what_this_version_cannot_read_is_refused_by_name() {
     let headers = [
         ("X-Auth-User", user.as_str()),
         ("X-Auth-Token", stage.alice.token.as_str()),
-        ("Content-Encoding", "gzip"),
+        ("Content-Encoding", "br"),
     ];
     let answer = stage
         .request_with("POST", "/v5.0/acme/event", &headers, "compressed")

@@ -17,6 +17,7 @@ mod find;
 mod fleeting;
 mod foreign;
 mod frames;
+mod gzip;
 mod hashes;
 mod hostile;
 mod idempotency;

@@ -17,9 +17,8 @@ const MAX_BYTES: usize = 65_536;
 /// Room for the fields of a head.
 pub const FIELDS: [MaybeUninit<Header<'static>>; MAX_FIELDS] = [const { MaybeUninit::uninit() }; MAX_FIELDS];
 
-/// What stands in the head of every answer, as the `App` has it for a request without an origin.
-const SAME: &[u8] = b"\r\ncontent-type: application/json\r\n\
-    vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers\r\n\
+/// What the head of every answer ends with, as the `App` has it for a request without an origin.
+const SAME: &[u8] = b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers\r\n\
     access-control-expose-headers: retry-after\r\ndate: ";
 
 /// Fields that have a request answered otherwise, or its body end elsewhere.
@@ -168,8 +167,9 @@ fn body_length(fields: &[Header]) -> Option<usize> {
     (hosts == 1).then(|| length.unwrap_or(0))
 }
 
-/// Writes an answer.
-pub fn put(out: &mut Vec<u8>, answer: &Answer) {
+/// Writes an answer: packed, if that is given. `varies` if it would be packed for others.
+pub fn put(out: &mut Vec<u8>, answer: &Answer, varies: bool, packed: Option<&[u8]>) {
+    let body = packed.unwrap_or(answer.text.as_bytes());
     let reason = answer.status.canonical_reason().unwrap_or_default();
     let mut number = itoa::Buffer::new();
     let parts: [&[u8]; 6] = [
@@ -178,17 +178,24 @@ pub fn put(out: &mut Vec<u8>, answer: &Answer) {
         b" ",
         reason.as_bytes(),
         b"\r\ncontent-length: ",
-        number.format(answer.text.len()).as_bytes(),
+        number.format(body.len()).as_bytes(),
     ];
     parts.iter().for_each(|part| out.extend_from_slice(part));
     if let Some(seconds) = answer.retry_after {
         out.extend_from_slice(b"\r\nretry-after: ");
         out.extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes());
     }
+    if packed.is_some() {
+        out.extend_from_slice(b"\r\ncontent-encoding: gzip");
+    }
+    out.extend_from_slice(b"\r\ncontent-type: application/json\r\nvary: ");
+    if varies {
+        out.extend_from_slice(b"Accept-Encoding, ");
+    }
     out.extend_from_slice(SAME);
     put_date(out);
     out.extend_from_slice(b"\r\n\r\n");
-    out.extend_from_slice(answer.text.as_bytes());
+    out.extend_from_slice(body);
 }
 
 /// The date is written anew once a second.
@@ -310,7 +317,7 @@ mod tests {
             total: None,
         };
         let mut out = Vec::new();
-        put(&mut out, &answer);
+        put(&mut out, &answer, false, None);
         let text = String::from_utf8(out).expect("text");
         let start = "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 2\r\nretry-after: 3\r\ncontent-type: application/json\r\nvary: ";
         assert!(text.starts_with(start), "{text}");
