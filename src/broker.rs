@@ -27,7 +27,7 @@ pub use overview::{Overview, Problem};
 pub use people::SignedIn;
 pub use seats::{Entry, Seat};
 pub use watching::{Numbers, Sums, Watched};
-pub use wishes::{Following, From, Publishing, Subscribed};
+pub use wishes::{Following, From, Listing, Publishing, Subscribed};
 
 use crate::broker::fleeting::Fleeting;
 use crate::broker::lockout::Lockout;

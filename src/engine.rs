@@ -2,6 +2,7 @@
 //!
 //! Invariant: given the same calls they do the same; time and bytes come in as arguments.
 
+pub mod aggregate;
 pub mod connection;
 pub mod filter;
 pub mod index;

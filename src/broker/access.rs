@@ -120,6 +120,14 @@ impl Broker {
         Ok(access(token, visitor))
     }
 
+    /// Whoever presents a token of a company, which alone says who they are, a master token too: for
+    /// clients that know of no users.
+    pub fn sign_in_of(&self, company: &str, secret: &str, visitor: &Visitor) -> Result<Access, Refusal> {
+        let token = self.catalogue.authenticate_of(company, secret)?;
+        token.places.check(visitor)?;
+        Ok(access(token, visitor))
+    }
+
     /// Whoever a token of ours names by its key, at a place where it may be used.
     pub fn sign_in_as(&self, key: TokenKey, visitor: &Visitor) -> Result<Access, Refusal> {
         let token = self.catalogue.token(key)?;

@@ -10,10 +10,11 @@ use crate::domain::position::{Offset, Position};
 use crate::domain::scope::Verb;
 use crate::domain::stream::{Stream, Target};
 use crate::domain::token::Access;
+use crate::engine::aggregate::{Aggregate, Plan};
 use crate::engine::ledger::View;
 use crate::engine::resume::Resume;
 use crate::engine::search::{Found, Search};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Events read at once while searching; others get a turn in between.
@@ -71,6 +72,26 @@ impl Broker {
             }
         }
         Ok((stream, found.finish()?))
+    }
+
+    /// The events that a stream keeps, in groups that are summed up: a row for each.
+    pub async fn aggregate(&self, access: &Access, target: &Target, plan: Plan) -> Result<Vec<Value>, Error> {
+        let stream = self.find(access, Verb::Read, target)?;
+        let view = self.log.open(&stream);
+        let mut aggregate = Aggregate::new(plan, crate::database::now_ms(), self.limits.max_find_events);
+        let mut after = view.first.previous();
+        while after < view.head {
+            let page = self.log.read(&stream.id, after).await?;
+            let Some(last) = page.events.last() else {
+                break;
+            };
+            after = last.offset;
+            for events in page.events.chunks(SEARCH_EVENTS) {
+                events.iter().try_for_each(|event| aggregate.add(event))?;
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(aggregate.finish())
     }
 
     /// One event.

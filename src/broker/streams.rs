@@ -1,13 +1,16 @@
 //! What may be done to streams themselves: found, listed, made, changed, deleted.
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Listing};
+use crate::catalogue::Shelved;
+use crate::database::now_ms;
 use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::id::StreamId;
 use crate::domain::path::Path;
 use crate::domain::scope::Verb;
-use crate::domain::stream::{NewStream, Stream, StreamChange, StreamPage, Target};
+use crate::domain::stream::{NewStream, Stream, StreamChange, Target};
 use crate::domain::token::Access;
-use crate::engine::filter::Filter;
+use crate::engine::filter::{Filter, Subject};
+use serde_json::json;
 use std::sync::Arc;
 
 /// Streams that are looked through before others get a turn.
@@ -60,16 +63,15 @@ impl Broker {
         found.ok_or_else(|| Refusal::no_stream(target))
     }
 
-    /// A page of the streams that somebody may do anything to, by path, and how many those are; of
-    /// those only that have `search` in their path or description, in small or large letters.
-    pub async fn list_streams(
-        &self,
-        access: &Access,
-        page: StreamPage,
-        search: Option<&str>,
-    ) -> (Vec<Arc<Stream>>, usize) {
+    /// The streams that somebody may do anything to and looks for, by path, and how many those are in all.
+    pub async fn list_streams(&self, access: &Access, listing: &Listing) -> (Vec<Arc<Stream>>, usize) {
         let company = access.token.company.as_str();
-        let search = search.map(str::to_lowercase).unwrap_or_default();
+        let now_ms = now_ms();
+        let is_wanted = |shelved: &Shelved| {
+            access.scope().touches(&shelved.stream.path)
+                && shelved.text.contains(&listing.search)
+                && (listing.filter.as_ref()).is_none_or(|filter| accepts(filter, &shelved.stream, now_ms))
+        };
         let (mut streams, mut total, mut last) = (Vec::new(), 0, None);
         loop {
             let some = self.catalogue.streams_after(company, last.as_ref(), LISTED_AT_ONCE);
@@ -77,11 +79,8 @@ impl Broker {
                 return (streams, total);
             };
             last = Some(newest.stream.path.clone());
-            for shelved in some {
-                if !access.scope().touches(&shelved.stream.path) || !shelved.text.contains(&search) {
-                    continue;
-                }
-                if total >= page.start && streams.len() < page.limit {
+            for shelved in some.into_iter().filter(is_wanted) {
+                if total >= listing.page.start && streams.len() < listing.page.limit {
                     streams.push(shelved.stream);
                 }
                 total += 1;
@@ -138,4 +137,15 @@ impl Broker {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a filter accepts a stream, whose members it knows by their names.
+fn accepts(filter: &Filter, stream: &Stream, now_ms: u64) -> bool {
+    let (editor, edited_ms) = stream.edited.unzip();
+    let members = json!({
+        "description": stream.description, "capacity": stream.capacity, "ack": stream.rules.ack.word(),
+        "filter": stream.rules.filter, "maxAge": stream.rules.max_age_s, "maxBytes": stream.rules.max_bytes,
+        "lastEditDate": edited_ms, "lastEditorId": editor,
+    });
+    filter.accepts(&Subject::stream(stream, &members), now_ms)
 }

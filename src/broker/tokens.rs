@@ -11,20 +11,26 @@ use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::id::TokenKey;
 use crate::domain::path::Path;
 use crate::domain::scope::Verb;
+use crate::domain::stream::StreamPage;
 use crate::domain::token::{Access, Token, Verdict};
 use std::cmp::Reverse;
 use std::sync::Arc;
 
 impl Broker {
-    /// A page of the tokens that somebody may see, and how many those are: the newest first, those
-    /// that were revoked last.
-    pub fn tokens(&self, access: &Access, start: usize, limit: usize) -> Result<(Vec<Arc<Token>>, usize), Refusal> {
+    /// A page of the tokens that somebody may see and that are `wanted`, and how many those are: the newest
+    /// first, those that were revoked last.
+    pub fn tokens(
+        &self,
+        access: &Access,
+        page: StreamPage,
+        wanted: impl Fn(&Token) -> bool,
+    ) -> Result<(Vec<Arc<Token>>, usize), Refusal> {
         access.require_user()?;
         let mut tokens = self.catalogue.tokens(access.token.company_id);
-        tokens.retain(|token| !token.signs && is_shown(access, token));
+        tokens.retain(|token| !token.signs && is_shown(access, token) && wanted(token));
         tokens.sort_by_key(|token| (token.revoked_ms.is_some(), Reverse(token.created_ms), token.key));
         let total = tokens.len();
-        Ok((tokens.into_iter().skip(start).take(limit).collect(), total))
+        Ok((tokens.into_iter().skip(page.start).take(page.limit).collect(), total))
     }
 
     /// One token; refused with `token.unknown`, or `scope.denied` if it is somebody else's master.

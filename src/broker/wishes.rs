@@ -3,7 +3,8 @@
 use crate::domain::durability::Durability;
 use crate::domain::event::Draft;
 use crate::domain::position::{Offset, Position};
-use crate::domain::stream::{Stream, Target};
+use crate::domain::stream::{Stream, StreamPage, Target};
+use crate::engine::filter::Filter;
 use crate::engine::ledger::View;
 use crate::engine::resume::Resume;
 use crate::engine::subscription::Terms;
@@ -44,6 +45,17 @@ pub enum From {
     Position(Position),
     /// The newest few, then live.
     Last(u64),
+}
+
+/// Which of the streams that there are somebody wants to see.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// Which part of them.
+    pub page: StreamPage,
+    /// Only those with this, in small letters, in their path or description.
+    pub search: String,
+    /// Only those that it accepts.
+    pub filter: Option<Filter>,
 }
 
 /// What was set up.

@@ -83,7 +83,7 @@ catalogue! {
     QueryMalformed = "query.malformed", 400, None, false, "Correct the query parameter that the text names.";
     MetaMalformed = "meta.malformed", 400, None, false, "Name a part of the user's meta by members and dots, such as a.b.";
     FrameMalformed = "frame.malformed", 400, None, false, "Send one JSON object a text frame.";
-    RequestUnknown = "request.unknown", 400, None, false, "Use type subscribe, unsubscribe, create or heartbeat.";
+    RequestUnknown = "request.unknown", 400, None, false, "Use type subscribe, unsubscribe, create, find, findmany, update, delete or heartbeat.";
     RequestUnsupported = "request.unsupported", 501, None, false, "Leave out the field that the text names.";
     TlsWanted = "tls.wanted", 400, None, false, "Use https:// or wss:// with this address.";
     UpgradeMalformed = "upgrade.malformed", 400, None, false, "Open the address with a WebSocket client (RFC 6455, version 13).";

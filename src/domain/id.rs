@@ -41,7 +41,12 @@ impl<const LETTER: char> Id<LETTER> {
 
     /// Parses the letter and 24 digits, lower case.
     pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.strip_prefix(LETTER)?;
+        Self::parse_as(LETTER, text)
+    }
+
+    /// The same with the letter that another service had for it.
+    pub fn parse_as(letter: char, text: &str) -> Option<Self> {
+        let digits = text.strip_prefix(letter)?;
         Some(Self(from_hex(digits)?))
     }
 

@@ -47,6 +47,7 @@ pub struct Rules {
 }
 
 /// A stream to be made.
+#[derive(Clone, Debug)]
 pub struct NewStream {
     /// Where; its company must exist.
     pub path: Path,
@@ -76,7 +77,7 @@ pub struct StreamChange {
 }
 
 /// Which part of a list is wanted.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamPage {
     /// How many to pass over.
     pub start: usize,

@@ -87,6 +87,12 @@ impl Filter {
     pub fn accepts(&self, subject: &Subject<'_>, now_ms: u64) -> bool {
         eval::holds(&self.0.rule, subject, now_ms)
     }
+
+    /// How far the subject is from the first place that the filter asks about, in the unit in which it
+    /// asks; nothing if it asks about none, or the subject has none.
+    pub fn distance(&self, subject: &Subject<'_>) -> Option<f64> {
+        eval::distance(&self.0.rule, subject)
+    }
 }
 
 impl PartialEq for Filter {

@@ -5,14 +5,14 @@
 
 use crate::domain::error::{Code, Refusal};
 use crate::domain::event::Event;
-use crate::engine::filter::{Filter, Member, Quantity, Seen, Subject, compare};
+use crate::engine::filter::{Filter, Member, Seen, Subject, compare};
 use serde_json::Value;
 use std::sync::Arc;
 
 /// Events held beyond those wanted before the worst of them are dropped.
 const SLACK: usize = 1_024;
-/// Bytes of events that one search may hold in the end, about; on its way it may hold twice as many.
-const MAX_BYTES: usize = 67_108_864;
+/// Bytes of events that one search may hold in the end if nothing else is said.
+pub const MAX_BYTES: usize = 67_108_864;
 /// What an event costs beside its elems, about.
 const EVENT_BYTES: usize = 256;
 
@@ -29,6 +29,8 @@ pub struct Search {
     pub start: usize,
     /// How many to return.
     pub limit: usize,
+    /// Bytes of events that it may hold in the end, about; on its way it may hold twice as many.
+    pub max_bytes: usize,
 }
 
 /// What events are ordered by.
@@ -128,7 +130,7 @@ impl Found {
         self.bytes += weight(&event);
         self.events.push((event, key));
         let has_slack = self.events.len() <= self.search.most().saturating_add(SLACK);
-        if has_slack && self.bytes <= 2 * MAX_BYTES {
+        if has_slack && self.bytes <= 2 * self.search.max_bytes {
             return Ok(());
         }
         self.sort();
@@ -138,8 +140,9 @@ impl Found {
     }
 
     fn check_bytes(&self) -> Result<(), Refusal> {
-        if self.bytes > MAX_BYTES {
-            let text = format!("the events found have more than {MAX_BYTES} bytes together");
+        let most = self.search.max_bytes;
+        if self.bytes > most {
+            let text = format!("the events found have more than {most} bytes together");
             return Err(Refusal::new(Code::LimitFind, text));
         }
         Ok(())
@@ -178,16 +181,8 @@ fn weight(event: &Event) -> usize {
 fn key(event: &Event, value: &Value, member: &Member) -> Key {
     let seen = Subject::of(event, value).look(member)?;
     Some(match seen {
-        Seen::Null => Value::Null,
-        Seen::Bool(value) => value.into(),
-        Seen::Number(Quantity::Whole(value)) => match u64::try_from(value) {
-            Ok(value) => value.into(),
-            Err(_) => i64::try_from(value).unwrap_or(i64::MIN).into(),
-        },
-        Seen::Number(Quantity::Fraction(value)) => value.into(),
-        Seen::Text(text) => text.into(),
-        Seen::Id(id) => id.as_str().into(),
         Seen::List(_) | Seen::Map(_) => Value::Array(Vec::new()),
+        seen => seen.to_value(),
     })
 }
 
@@ -230,6 +225,7 @@ mod tests {
             descending,
             start,
             limit,
+            max_bytes: MAX_BYTES,
         }
     }
 

@@ -5,6 +5,7 @@
 
 use crate::broker::Seat;
 use crate::domain::error::{Code, Refusal};
+use crate::domain::event::Wire;
 use crate::domain::limits::Limits;
 use crate::engine::connection::{ConnectionKey, Dialect};
 use crate::protocol::deflate::Packing;
@@ -159,6 +160,11 @@ impl Conversation {
             opened: Instant::now(),
         };
         actix_rt::spawn(Rc::new(conversation).run());
+    }
+
+    /// The form of events that was agreed on when it began.
+    pub fn wire(&self) -> Wire {
+        self.speech.dialect.wire
     }
 
     /// Queues a reply; it is written when the message that caused it has been dealt with.

@@ -9,6 +9,7 @@ mod company;
 mod document;
 mod events;
 mod keys;
+mod older;
 mod operation;
 mod page;
 mod people;

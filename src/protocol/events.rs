@@ -1,7 +1,8 @@
 //! Events as JSON, as every protocol that publishes takes them and gives them back.
 //!
 //! Pure. Members are those of `POST …/event` at docs.octave.dev; callers may write only `elems` and
-//! `hash`, further members are passed over as the original did.
+//! `hash`, further members are passed over as the original did. Whoever calls events drops gets
+//! `flowId` and `fhash` beside `streamId` and `hash` (flowthings' Drop-Full.json).
 
 use crate::domain::durability::Durability;
 use crate::domain::error::{Code, Refusal};
@@ -11,6 +12,7 @@ use crate::domain::path::Path;
 use crate::domain::payload::Payload;
 use crate::domain::stream::Target;
 use crate::protocol::json;
+use crate::protocol::names::Names;
 use crate::protocol::reply::quoted;
 use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -40,6 +42,8 @@ pub struct EventJson<'a> {
 #[serde(field_identifier, rename_all = "lowercase")]
 enum Member {
     Elems,
+    /// flowthings called it `fhash`.
+    #[serde(alias = "fhash")]
     Hash,
     Path,
     #[serde(other)]
@@ -219,7 +223,7 @@ pub fn request(target: Option<&Target>, events: &str) -> Vec<u8> {
 /// Published events as the body of an answer; with `reached`, what they reached and their offsets.
 ///
 /// Key order as in the sample of docs.octave.dev, what is ours last.
-pub fn published(events: &[Arc<Event>], is_batch: bool, reached: Option<Durability>) -> String {
+pub fn published(events: &[Arc<Event>], is_batch: bool, reached: Option<Durability>, names: Names) -> String {
     let bytes = events.iter().map(|event| event.draft.elems.as_str().len() + 256).sum();
     let mut text = String::with_capacity(bytes);
     if is_batch {
@@ -229,7 +233,7 @@ pub fn published(events: &[Arc<Event>], is_batch: bool, reached: Option<Durabili
         if number > 0 {
             text.push(',');
         }
-        put(&mut text, event, reached);
+        put(&mut text, event, reached, names);
     }
     if is_batch {
         text.push(']');
@@ -238,12 +242,9 @@ pub fn published(events: &[Arc<Event>], is_batch: bool, reached: Option<Durabili
 }
 
 /// Writes an event as those see it who read it, with all its members.
-pub fn put_whole(text: &mut String, event: &Event) {
-    text.push_str(r#"{"id":""#);
-    event.id.push_to(text);
-    text.push_str(r#"","streamId":""#);
-    event.stream.push_to(text);
-    text.push_str(r#"","path":""#);
+pub fn put_whole(text: &mut String, event: &Event, names: Names) {
+    put_ids(text, event, names);
+    text.push_str(r#","path":""#);
     text.push_str(event.path.as_str());
     text.push_str(r#"","creatorId":""#);
     event.creator.push_to(text);
@@ -251,28 +252,46 @@ pub fn put_whole(text: &mut String, event: &Event) {
     put_dates(text, event);
     text.push_str(r#","elems":"#);
     text.push_str(event.draft.elems.as_str());
-    text.push_str(r#","hash":"#);
     match &event.draft.hash {
-        Some(hash) => text.push_str(&quoted(hash)),
-        None => text.push_str("null"),
+        Some(hash) => put_hash(text, hash, names),
+        None => text.push_str(r#","hash":null"#),
     }
     text.push_str(r#","location":null,"tags":{},"version":0}"#);
 }
 
-fn put(text: &mut String, event: &Event, reached: Option<Durability>) {
+/// Begins an event with its own id and its stream's.
+fn put_ids(text: &mut String, event: &Event, names: Names) {
     text.push_str(r#"{"id":""#);
     event.id.push_to(text);
     text.push_str(r#"","streamId":""#);
     event.stream.push_to(text);
+    if names.is_older() {
+        text.push_str(r#"","flowId":""#);
+        event.stream.push_to(text);
+    }
     text.push('"');
+}
+
+fn put_hash(text: &mut String, hash: &str, names: Names) {
+    let hash = quoted(hash);
+    let keys: &[&str] = match names {
+        Names::Octave => &["hash"],
+        Names::Flowthings => &["hash", "fhash"],
+    };
+    for key in keys {
+        text.extend([",\"", *key, "\":", &*hash]);
+    }
+}
+
+fn put(text: &mut String, event: &Event, reached: Option<Durability>, names: Names) {
+    put_ids(text, event, names);
     put_dates(text, event);
     text.push_str(r#","path":""#);
     text.push_str(event.path.as_str());
     text.push_str(r#"","version":0,"elems":"#);
     text.push_str(event.draft.elems.as_str());
     if let Some(hash) = &event.draft.hash {
-        text.push_str(",\"hash\":");
-        text.push_str(&quoted(hash));
+        put_hash(text, hash, names);
     }
     if let Some(reached) = reached {
         text.push_str(r#","offset":"#);

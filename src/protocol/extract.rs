@@ -19,7 +19,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// Names the company, where the address does not.
-pub const COMPANY: HeaderName = HeaderName::from_static("x-auth-company");
+const COMPANY: HeaderName = HeaderName::from_static("x-auth-company");
+/// What flowthings' clients call it; they name no user.
+const ACCOUNT: HeaderName = HeaderName::from_static("x-auth-account");
 const USER: HeaderName = HeaderName::from_static("x-auth-user");
 /// The token.
 pub const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
@@ -113,19 +115,47 @@ pub fn asker<'a>(broker: &Broker, caller: impl Into<Caller<'a>>, company: Option
     let caller = caller.into();
     let headers = caller.headers;
     let visitor = visitor(caller);
-    if [&TOKEN, &COMPANY, &USER].iter().all(|name| !headers.has(name))
+    if [&TOKEN, &COMPANY, &ACCOUNT, &USER]
+        .iter()
+        .all(|name| !headers.has(name))
         && let Some(secret) = login(caller)?
     {
         return broker.sign_in_again(secret, company, &visitor);
     }
     let company = match company {
         Some(company) => Some(company),
-        None => text(headers, &COMPANY)?,
+        None => self::company(headers)?,
     };
     let missing = |name| Refusal::new(Code::AuthMissing, format!("the header {name} is missing"));
     let company = company.ok_or_else(|| missing("X-Auth-Company"))?;
     let token = text(headers, &TOKEN)?.ok_or_else(|| missing("X-Auth-Token"))?;
-    broker.sign_in(company, text(headers, &USER)?, token, &visitor)
+    let user = text(headers, &USER)?;
+    if user.is_none() && headers.has(&ACCOUNT) {
+        return broker.sign_in_of(company, token, &visitor);
+    }
+    broker.sign_in(company, user, token, &visitor)
+}
+
+/// The asker at an address that uses flowthings' names. Its clients send the token and nothing else
+/// there ("flowthings.io HTTP API authentication"), also a master token.
+pub fn account<'a>(broker: &Broker, caller: impl Into<Caller<'a>>, account: &str) -> Result<Access, Refusal> {
+    let caller = caller.into();
+    let named = text(caller.headers, &USER)?;
+    match text(caller.headers, &TOKEN)? {
+        Some(token) if named.is_none() => broker.sign_in_of(account, token, &visitor(caller)),
+        _ => asker(broker, caller, Some(account)),
+    }
+}
+
+/// The company that the headers name, by either name. Refused with `auth.refused` if they name two.
+pub fn company(headers: Headers<'_>) -> Result<Option<&str>, Refusal> {
+    match (text(headers, &COMPANY)?, text(headers, &ACCOUNT)?) {
+        (Some(company), Some(account)) if company != account => {
+            let text = "X-Auth-Company and X-Auth-Account are two names of one thing, and differ";
+            Err(Refusal::new(Code::AuthRefused, text))
+        }
+        (company, account) => Ok(company.or(account)),
+    }
 }
 
 /// Where a request comes from.

@@ -14,6 +14,7 @@ use crate::domain::visitor::Proxies;
 use crate::protocol::extract::{Caller, Headers};
 use crate::protocol::gzip;
 use crate::protocol::lane::wire::{Errand, Parsed, Request};
+use crate::protocol::names::Names;
 use crate::protocol::reply::{self, Answer, Envelope};
 use crate::protocol::rest::verbs::{Letter, publish_letter};
 use crate::protocol::session::verbs::open_for;
@@ -161,6 +162,7 @@ impl Lane {
             Errand::Publish { company, stream, query } => {
                 let letter = Letter {
                     caller,
+                    names: Names::Octave,
                     company,
                     stream,
                     query,

@@ -2,11 +2,13 @@
 
 use crate::broker::Broker;
 use crate::domain::error::{Code, Fault, Refusal};
+use crate::protocol::names::Names;
 use crate::protocol::reply::{self, Envelope};
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::http::{ConnectionType, Method};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Route};
+use std::borrow::Cow;
 
 /// `/health/live`, `/health/ready` and `/metrics`.
 pub fn routes(config: &mut ServiceConfig) {
@@ -78,11 +80,21 @@ pub async fn no_upgrade(broker: Data<Broker>, request: HttpRequest) -> HttpRespo
 pub fn other(allow: &'static str) -> Route {
     web::to(move |broker: Data<Broker>, request: HttpRequest| async move {
         let text = format!("this address does not take {}", clipped(request.method()));
-        let refusal = Refusal::new(Code::MethodUnknown, text);
-        let mut response = reply::refuse(broker.metrics(), envelope(&request), &refusal);
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
-        response
+        refuse_method(&broker, &request, allow, text)
     })
+}
+
+/// Says why a route does not take a method; `allow` lists those that it does.
+pub fn refuse_method(
+    broker: &Broker,
+    request: &HttpRequest,
+    allow: &'static str,
+    text: impl Into<Cow<'static, str>>,
+) -> HttpResponse {
+    let refusal = Refusal::new(Code::MethodUnknown, text);
+    let mut response = reply::refuse(broker.metrics(), envelope(request), &refusal);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
 }
 
 fn clipped(method: &Method) -> &str {
@@ -91,9 +103,8 @@ fn clipped(method: &Method) -> &str {
 }
 
 fn envelope(request: &HttpRequest) -> Envelope {
-    if request.path().starts_with("/v5.0/") {
-        Envelope::Rest
-    } else {
-        Envelope::Session
+    match Names::of_path(request.path()) {
+        Some(_) => Envelope::Rest,
+        None => Envelope::Session,
     }
 }

@@ -1,4 +1,5 @@
 //! The session protocol: `POST /session`, then `/session/<id>/ws`.
 
+pub mod objects;
 pub mod verbs;
 pub mod wire;

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod company;
+pub mod older;
 pub mod watch;
 
 use crate::domain::error::Code;
@@ -133,6 +134,16 @@ pub struct Event {
     /// Its place in the stream.
     #[schema(nullable = false)]
     pub offset: Option<u64>,
+}
+
+/// A row of an aggregation: what its events have in common, and what each selector of `output` tells.
+#[derive(ToSchema)]
+pub struct AggregateRow {
+    /// By member, rule or part of a date.
+    pub id: BTreeMap<String, serde_json::Value>,
+    /// By selector.
+    #[serde(flatten)]
+    pub told: BTreeMap<String, serde_json::Value>,
 }
 
 /// A session that was opened.

@@ -182,7 +182,7 @@ fn cors(origins: Arc<Origins>) -> Cors {
             let host = head.headers().get(header::HOST).and_then(|host| host.to_str().ok());
             origin.to_str().is_ok_and(|origin| origins.allow(origin, host))
         })
-        .allowed_methods(["GET", "POST", "PUT", "DELETE"])
+        .allowed_methods(["GET", "POST", "PUT", "DELETE", "MGET"])
         .allow_any_header()
         .expose_headers([header::RETRY_AFTER])
         .max_age(600)

@@ -19,7 +19,10 @@ impl Names {
 
 /// Bodies that would do something, by the end of the address.
 fn body(method: &str, path: &str) -> &'static str {
-    let ends: [(&str, &str); 11] = [
+    let ends: [(&str, &str); 14] = [
+        ("/aggregate", r#"{"output":["$count"]}"#),
+        ("/flow", r#"{"path":"/acme/mallory"}"#),
+        ("/drop", r#"{"path":"/acme/door","elems":{}}"#),
         ("/rotate", "{}"),
         ("/reset", ""),
         ("/can", r#"{"verb":"read","path":"/acme/door"}"#),
@@ -38,24 +41,36 @@ fn body(method: &str, path: &str) -> &'static str {
     if method == "get" || method == "delete" {
         return "";
     }
-    if path.contains("/event/") {
+    if method == "mget" {
+        return "[]";
+    }
+    if !path.ends_with("/aggregate") && (path.contains("/event/") || path.contains("/drop/")) {
         return r#"{"elems":{}}"#;
     }
     let body = ends.iter().find(|(end, _)| path.ends_with(end));
     body.map_or("", |(_, body)| *body)
 }
 
-/// Every operation under `/v5.0/`: its method and the template of its address.
+/// Every operation under `/v5.0/` and the older bases: its method and the template of its address.
 fn operations() -> Vec<(String, String)> {
     let document = serde_json::to_value(docs::document()).expect("a document");
     let paths = document["paths"].as_object().expect("paths");
     let mut found = Vec::new();
-    for (template, item) in paths.iter().filter(|(template, _)| template.starts_with("/v5.0/")) {
+    for (template, item) in paths {
+        let templates: Vec<String> = match template.strip_prefix("/{base}/") {
+            Some(rest) => ["v0.1", "v4.0"].map(|base| format!("/{base}/{rest}")).into(),
+            None if template.starts_with("/v5.0/") => vec![template.clone()],
+            None => continue,
+        };
         let methods = item.as_object().expect("an object").keys();
-        let methods = methods.filter(|name| ["get", "post", "put", "delete"].contains(&name.as_str()));
-        found.extend(methods.map(|method| (method.clone(), template.clone())));
+        let methods = methods.map(|name| name.trim_start_matches("x-"));
+        let methods = methods.filter(|name| ["get", "post", "put", "delete", "mget"].contains(name));
+        for method in methods {
+            found.extend(templates.iter().map(|template| (method.to_owned(), template.clone())));
+        }
     }
-    assert!(found.len() >= 30, "{found:?}");
+    assert!(found.len() >= 70, "{found:?}");
+    assert!(found.contains(&("mget".to_owned(), "/v0.1/{company}/drop".to_owned())));
     found
 }
 
@@ -116,11 +131,18 @@ async fn stage() -> (Stage, Names, Vec<Account>) {
         ("{name}", "bob".to_owned()),
         ("stream/{id}", format!("stream/{stream}")),
         ("event/{id}", format!("event/{stream}")),
+        ("flow/{id}", format!("flow/{stream}")),
+        ("drop/{id}", format!("drop/{stream}")),
         ("token/{id}", format!("token/{}", token.key)),
         ("key/{id}", format!("key/{}", token.key)),
         ("{id}", "1".to_owned()),
     ]);
-    (stage, names, vec![albert, posing, as_alice, guessing])
+    // Older clients name no user.
+    let nameless = Account {
+        user: None,
+        ..posing.clone()
+    };
+    (stage, names, vec![albert, posing, as_alice, guessing, nameless])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -169,7 +191,22 @@ async fn no_route_of_ones_own_company_leads_to_what_is_anothers() {
         assert!(refused(&answer), "{method} {path}: {answer:?}");
     }
     // Where the body or the query names it.
+    let many = format!(
+        r#"[{{"streamId":"{}"}}]"#,
+        names.put_into("stream/{id}").replace("stream/", "")
+    );
+    let ids = many.replace(r#"{"streamId":"#, "").replace('}', "");
     for (method, path, body) in [
+        ("MGET", "/v5.0/umbrella/event", &*many),
+        ("MGET", "/v0.1/umbrella/drop", &many),
+        ("MGET", "/v0.1/umbrella/flow", &ids),
+        ("POST", "/v0.1/umbrella/flow", r#"{"path":"/acme/mallory"}"#),
+        ("GET", "/v0.1/umbrella/drop?path=/acme/door", ""),
+        (
+            "POST",
+            "/v4.0/umbrella/token",
+            r#"{"paths":{"/acme/door":{"dropRead":true}}}"#,
+        ),
         ("POST", "/v5.0/umbrella/stream", r#"{"path":"/acme/mallory"}"#),
         ("GET", "/v5.0/umbrella/stream?path=/acme/door", ""),
         ("POST", "/v5.0/umbrella/event", r#"{"path":"/acme/door","elems":{}}"#),

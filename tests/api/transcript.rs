@@ -55,7 +55,7 @@ async fn play(name: &str, text: &str) {
             ("" | "#", _) => continue,
             (">", frame) => socket.send(&fill(frame)).await,
             ("<", expected) => check(&place, &fill(expected), &socket.text().await),
-            (method @ ("GET" | "POST" | "PUT" | "DELETE"), rest) => {
+            (method @ ("GET" | "POST" | "PUT" | "DELETE" | "MGET"), rest) => {
                 let (path, body) = rest.split_once(' ').unwrap_or((rest, ""));
                 answer = Some(
                     stage

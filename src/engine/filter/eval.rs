@@ -6,7 +6,7 @@
 use crate::engine::filter::order::{Quantity, relate};
 use crate::engine::filter::place::Place;
 use crate::engine::filter::subject::{Seen, Subject};
-use crate::engine::filter::tree::{Kind, Literal, Member, Operand, Relation, Rule, Test};
+use crate::engine::filter::tree::{Kind, Literal, Member, Near, Operand, Relation, Rule, Test};
 
 /// Decides; `now_ms` in milliseconds since 1970.
 pub(super) fn holds(rule: &Rule, subject: &Subject<'_>, now_ms: u64) -> bool {
@@ -41,10 +41,24 @@ fn passes(test: &Test, seen: Option<Seen<'_>>, subject: &Subject<'_>) -> bool {
         Test::Finds(pattern) => seen.is_some_and(|seen| seen.text().is_some_and(|text| pattern.is_in(text))),
         Test::In(values) => values.iter().any(|value| equal(seen, value)),
         Test::Contains(values) => seen.is_some_and(|seen| values.iter().all(|value| contains(&seen, value))),
-        Test::Within(metres, centre) => match seen {
-            Some(Seen::Map(map)) => Place::of(map).is_some_and(|place| place.metres_to(*centre) <= *metres),
-            _ => false,
-        },
+        Test::Within(near) => metres(near, seen).is_some_and(|metres| metres <= near.metres),
+    }
+}
+
+fn metres(near: &Near, seen: Option<Seen<'_>>) -> Option<f64> {
+    match seen {
+        Some(Seen::Map(map)) => Place::of(map).map(|place| place.metres_to(near.centre)),
+        _ => None,
+    }
+}
+
+/// How far from the first place that a rule asks about, in the unit in which it asks.
+pub(super) fn distance(rule: &Rule, subject: &Subject<'_>) -> Option<f64> {
+    match rule {
+        Rule::Any(rules) | Rule::All(rules) => rules.iter().find_map(|rule| distance(rule, subject)),
+        Rule::Not(rule) => distance(rule, subject),
+        Rule::Test(member, Test::Within(near)) => Some(metres(near, subject.look(member))? / near.unit),
+        _ => None,
     }
 }
 

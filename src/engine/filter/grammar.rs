@@ -10,7 +10,7 @@ use crate::engine::filter::tokens::{
     Keyword, Parsed, Rules, Spent, Text, keyword, lexed, list, literal, member, named_word, number, pattern, relation,
     reserved, wanted, word,
 };
-use crate::engine::filter::tree::{KINDS, Member, Operand, Rule, Test, named};
+use crate::engine::filter::tree::{KINDS, Member, Near, Operand, Rule, Test, named};
 use winnow::Parser;
 use winnow::combinator::{alt, delimited, empty, eof, fail, opt, preceded, separated, terminated};
 use winnow::error::{ErrMode, ParseError};
@@ -181,7 +181,8 @@ fn within(input: &mut Text<'_>) -> Parsed<Test> {
     refuse_zip(input)?;
     let centre = centre(input)?;
     wanted("the closing bracket", ']').parse_next(input)?;
-    Ok(Test::Within(distance * unit, centre))
+    let metres = distance * unit;
+    Ok(Test::Within(Near { metres, centre, unit }))
 }
 
 /// flowthings knew them; it takes a table of all ZIP codes.

@@ -25,6 +25,17 @@ impl Quantity {
         }
     }
 
+    /// As JSON.
+    pub fn to_value(self) -> Value {
+        match self {
+            Quantity::Whole(value) => match u64::try_from(value) {
+                Ok(value) => value.into(),
+                Err(_) => i64::try_from(value).unwrap_or(i64::MIN).into(),
+            },
+            Quantity::Fraction(value) => value.into(),
+        }
+    }
+
     /// This number less `other`; nothing where that is no number.
     pub(super) fn minus(self, other: Quantity) -> Option<Quantity> {
         match (self, other) {

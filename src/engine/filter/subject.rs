@@ -7,6 +7,7 @@ use crate::domain::event::{Draft, Event};
 use crate::domain::id::{EventId, IdentityId, StreamId};
 use crate::domain::path::Path;
 use crate::domain::position::Offset;
+use crate::domain::stream::Stream;
 use crate::engine::filter::order::Quantity;
 use crate::engine::filter::place::Place;
 use crate::engine::filter::tree::{Field, Member, Step};
@@ -28,8 +29,19 @@ pub struct Subject<'a> {
     creator: IdentityId,
     created_ms: u64,
     hash: Option<&'a str>,
-    place: Option<(EventId, Offset)>,
+    named: Named,
     elems: &'a Value,
+}
+
+/// What it is known by.
+#[derive(Clone, Copy, Debug)]
+enum Named {
+    /// Nothing yet.
+    Draft,
+    /// Its own id, and its place.
+    Event(EventId, Offset),
+    /// The stream's id.
+    Stream,
 }
 
 /// A value as a filter sees it.
@@ -69,6 +81,19 @@ impl IdText {
 }
 
 impl Seen<'_> {
+    /// The value, to be kept.
+    pub fn to_value(&self) -> Value {
+        match self {
+            Seen::Null => Value::Null,
+            Seen::Bool(value) => Value::Bool(*value),
+            Seen::Number(number) => number.to_value(),
+            Seen::Text(text) => Value::from(*text),
+            Seen::Id(id) => Value::from(id.as_str()),
+            Seen::List(list) => Value::from(list.to_vec()),
+            Seen::Map(map) => Value::Object((*map).clone()),
+        }
+    }
+
     /// The text, if it is one.
     pub fn text(&self) -> Option<&str> {
         match self {
@@ -108,8 +133,21 @@ impl<'a> Subject<'a> {
     pub fn of(event: &'a Event, elems: &'a Value) -> Self {
         let (stream, creator) = (event.stream, event.creator);
         let draft = Self::draft(stream, &event.path, creator, event.created_ms, &event.draft, elems);
-        let place = Some((event.id, event.offset));
-        Self { place, ..draft }
+        let named = Named::Event(event.id, event.offset);
+        Self { named, ..draft }
+    }
+
+    /// A stream; `members` are those that events have not, such as its capacity.
+    pub fn stream(stream: &'a Stream, members: &'a Value) -> Self {
+        Self {
+            path: &stream.path,
+            stream: stream.id,
+            creator: stream.creator,
+            created_ms: stream.created_ms,
+            hash: None,
+            named: Named::Stream,
+            elems: members,
+        }
     }
 
     /// What is about to be published; `created_ms` in milliseconds since 1970, `elems` what its payload
@@ -128,7 +166,7 @@ impl<'a> Subject<'a> {
             creator,
             created_ms,
             hash: draft.hash.as_deref(),
-            place: None,
+            named: Named::Draft,
             elems,
         }
     }
@@ -151,9 +189,13 @@ impl<'a> Subject<'a> {
     }
 
     fn field(&self, field: Field) -> Option<Seen<'a>> {
-        let id = self.place.map(|(id, _)| id);
-        let offset = self.place.map(|(_, offset)| offset.0);
+        let (id, offset) = match self.named {
+            Named::Draft => (None, None),
+            Named::Event(id, offset) => (Some(id), Some(offset.0)),
+            Named::Stream => (None, None),
+        };
         match field {
+            Field::Id if matches!(self.named, Named::Stream) => Some(Seen::Id(IdText::of(self.stream))),
             Field::Id => id.map(|id| Seen::Id(IdText::of(id))),
             Field::StreamId => Some(Seen::Id(IdText::of(self.stream))),
             Field::Path => Some(Seen::Text(self.path.as_str())),

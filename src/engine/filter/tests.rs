@@ -3,7 +3,7 @@
 use super::grammar::{self, DEPTH};
 use super::pattern::{LOOKED_AT_BYTES, Pattern};
 use super::place::Place;
-use super::tree::{KINDS, Kind, Literal, Operand, Relation, Rule, Step, Test};
+use super::tree::{KINDS, Kind, Literal, Near, Operand, Relation, Rule, Step, Test};
 use super::*;
 use crate::domain::event::{Draft, Event, Frames, Stamp};
 use crate::domain::id::{EventId, IdentityId, StreamId};
@@ -527,7 +527,9 @@ fn written_test(test: &Test) -> String {
         Test::Finds(pattern) => format!("=~ {}", pattern.written()),
         Test::In(values) => format!("IN {}", written_list(values)),
         Test::Contains(values) => format!("CONTAINS {}", written_list(values)),
-        Test::Within(metres, place) => {
+        Test::Within(Near {
+            metres, centre: place, ..
+        }) => {
             let (latitude, longitude) = place.degrees();
             format!("WITHIN {metres} METERS OF [{latitude}, {longitude}]")
         }
@@ -588,7 +590,11 @@ fn a_test() -> impl Strategy<Value = Test> {
             .prop_map(|(divisor, relation, operand)| Test::Rest(divisor, relation, operand)),
         values().prop_map(Test::In),
         values().prop_map(Test::Contains),
-        (metres, place).prop_map(|(metres, place)| Test::Within(metres, place)),
+        (metres, place).prop_map(|(metres, centre)| Test::Within(Near {
+            metres,
+            centre,
+            unit: 1.0
+        })),
     ]
 }
 

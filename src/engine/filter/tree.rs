@@ -111,8 +111,18 @@ pub(super) enum Test {
     Finds(Pattern),
     In(Vec<Literal>),
     Contains(Vec<Literal>),
+    Within(Near),
+}
+
+/// How near something is to be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Near {
     /// At most so many metres away.
-    Within(f64, Place),
+    pub(super) metres: f64,
+    /// From here.
+    pub(super) centre: Place,
+    /// The unit in which it was written, in metres.
+    pub(super) unit: f64,
 }
 
 /// What a member is compared with.

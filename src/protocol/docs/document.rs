@@ -1,11 +1,12 @@
 //! The OpenAPI document: all operations put together.
 
-use crate::protocol::docs::operation::Operation;
+use crate::protocol::docs::operation::{Method, Operation};
 use crate::protocol::docs::{
-    account, company, events, keys, people, security, service, sessions, streams, tokens, watch,
+    account, company, events, keys, older, people, security, service, sessions, streams, tokens, watch,
 };
 use std::collections::BTreeMap;
-use utoipa::openapi::path::PathsBuilder;
+use utoipa::openapi::extensions::Extensions;
+use utoipa::openapi::path::{self, PathItemBuilder, PathsBuilder};
 use utoipa::openapi::schema::ComponentsBuilder;
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{InfoBuilder, License, OpenApi, OpenApiBuilder, PathItem, Server};
@@ -39,6 +40,11 @@ const TAGS: &[(&str, &str)] = &[
         "People sign in with a password and get a login, a cookie that acts as their master token.",
     ),
     ("Signing keys", "With which a back end signs for its clients by itself."),
+    (
+        "Older names",
+        "The same for clients of flowthings.io: a drop is an event, a flow a stream. They may send X-Auth-Account for \
+         X-Auth-Company, and no user; ids may begin with `f` and `d`.",
+    ),
     ("The server", "Is it well, and what has it counted?"),
 ];
 
@@ -54,11 +60,32 @@ fn operations() -> Vec<Operation> {
         company::operations(),
         account::operations(),
         keys::operations(),
+        older::operations(),
         service::operations(),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// An operation in its place.
+fn item(method: Method, operation: path::Operation) -> PathItem {
+    match method {
+        Method::Http(method) => PathItem::new(method, operation),
+        Method::Mget => PathItemBuilder::new()
+            .additional_operations([("MGET", operation)])
+            .build(),
+    }
+}
+
+/// What stands where OpenAPI 3.2 has it goes to where 3.1 lets it be.
+fn extend(item: &mut PathItem) {
+    let additional = std::mem::take(&mut item.additional_operations);
+    let named = additional.into_iter().map(|(method, operation)| {
+        let operation = serde_json::to_value(operation).expect("an operation has names for keys");
+        (format!("x-{}", method.to_lowercase()), operation)
+    });
+    item.extensions = Some(Extensions::from_iter(named)).filter(|named| !named.is_empty());
 }
 
 /// The document.
@@ -67,7 +94,8 @@ pub fn document() -> OpenApi {
     let mut paths = PathsBuilder::new();
     for operation in operations() {
         let (path, method) = (operation.path, operation.method.clone());
-        paths = paths.path(path, PathItem::new(method, operation.build(&mut named)));
+        let built = operation.build(&mut named);
+        paths = paths.path(path, item(method, built));
     }
     let components = ComponentsBuilder::new().schemas_from_iter(named);
     let components = security::schemes()
@@ -86,11 +114,13 @@ pub fn document() -> OpenApi {
         .license(Some(license));
     let tag =
         |(name, description): &(&str, &str)| TagBuilder::new().name(*name).description(Some(*description)).build();
-    OpenApiBuilder::new()
+    let mut document = OpenApiBuilder::new()
         .info(info)
         .servers(Some([Server::new("/")]))
         .paths(paths)
         .components(Some(components.build()))
         .tags(Some(TAGS.iter().map(tag)))
-        .build()
+        .build();
+    document.paths.paths.values_mut().for_each(extend);
+    document
 }

@@ -13,7 +13,7 @@ use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBu
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{AllOfBuilder, ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type};
-use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr, Required, Response};
+use utoipa::openapi::{ContentBuilder, Deprecated, Header, Ref, RefOr, Required, Response};
 use utoipa::{IntoParams, ToSchema};
 
 /// Who may ask.
@@ -35,10 +35,25 @@ pub struct Shape {
     named: Vec<(String, RefOr<Schema>)>,
 }
 
+/// How an operation is asked.
+#[derive(Clone)]
+pub enum Method {
+    /// As HTTP has it.
+    Http(HttpMethod),
+    /// flowthings' own; OpenAPI 3.1 has no place for it, so it stands as the extension `x-mget`.
+    Mget,
+}
+
+impl From<HttpMethod> for Method {
+    fn from(method: HttpMethod) -> Self {
+        Method::Http(method)
+    }
+}
+
 /// An operation.
 pub struct Operation {
     /// How it is asked.
-    pub method: HttpMethod,
+    pub method: Method,
     /// Where, with names in braces.
     pub path: &'static str,
     /// What code made from the document calls it.
@@ -47,6 +62,7 @@ pub struct Operation {
     summary: &'static str,
     description: Option<&'static str>,
     who: Who,
+    deprecated: Deprecated,
     parameters: Vec<Parameter>,
     body: Option<(Shape, Required)>,
     answers: Vec<(u16, Response)>,
@@ -90,10 +106,24 @@ impl Shape {
         Self { schema, named }
     }
 
+    /// An array of texts.
+    pub fn texts() -> Self {
+        let text = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
+        let schema = ArrayBuilder::new().items(text).into();
+        let named = Vec::new();
+        Self { schema, named }
+    }
+
     /// The type, or null.
     pub fn or_null(self) -> Self {
         let null = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Null));
         let schema = OneOfBuilder::new().item(self.schema).item(null).into();
+        Self { schema, ..self }
+    }
+
+    /// An object with one of them for each name.
+    pub fn map_of(self) -> Self {
+        let schema = ObjectBuilder::new().additional_properties(Some(self.schema)).into();
         Self { schema, ..self }
     }
 
@@ -110,25 +140,33 @@ impl Operation {
     /// An operation of a tag; what follows says more of it.
     pub fn new(
         tag: &'static str,
-        method: HttpMethod,
+        method: impl Into<Method>,
         path: &'static str,
         id: &'static str,
         summary: &'static str,
     ) -> Self {
         Self {
-            method,
+            method: method.into(),
             path,
             id,
             tag,
             summary,
             description: None,
             who: Who::Anybody,
+            deprecated: Deprecated::False,
             parameters: Vec::new(),
             body: None,
             answers: Vec::new(),
             refusals: Vec::new(),
             named: Vec::new(),
         }
+    }
+
+    /// Under this tag, for those who use it already.
+    pub fn older(mut self, tag: &'static str) -> Self {
+        self.tag = tag;
+        self.deprecated = Deprecated::True;
+        self
     }
 
     /// Sentences about it.
@@ -240,7 +278,7 @@ impl Operation {
     }
 
     fn is_rest(&self) -> bool {
-        self.path.starts_with("/v5.0/")
+        self.path.starts_with("/v5.0/") || self.path.starts_with("/{base}/")
     }
 
     /// The operation as the document has it; the schemas it refers to go to `named`.
@@ -251,6 +289,7 @@ impl Operation {
             .operation_id(Some(self.id))
             .summary(Some(self.summary))
             .description(self.description)
+            .deprecated(Some(self.deprecated).filter(|deprecated| *deprecated == Deprecated::True))
             .parameters(Some(path_parameters(self.path)))
             .parameters(Some(self.parameters))
             .securities(Some(security::requirements(self.who, self.path)));
@@ -307,6 +346,7 @@ fn refusal(schema: &RefOr<Schema>, codes: &[Code]) -> Response {
 
 /// What the names in an address stand for: name, pattern, description.
 const NAMES: &[(&str, &str, &str)] = &[
+    ("base", "^(v0\\.1|v4\\.0)$", "`v0.1` or `v4.0`, which are the same."),
     (
         "company",
         "^[a-z0-9_-]{1,64}$",

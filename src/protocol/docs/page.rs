@@ -112,7 +112,7 @@ fn section(document: &Value, tag: &Value) -> Markup {
 fn operation(path: &str, method: &str, operation: &Value) -> Markup {
     html! {
         article {
-            h3 #(text(&operation["operationId"])) { code { b { (method.to_uppercase()) } " " (path) } }
+            h3 #(text(&operation["operationId"])) { code { b { (method.trim_start_matches("x-").to_uppercase()) } " " (path) } }
             p { (prose(text(&operation["summary"]))) }
             @if let Some(more) = operation["description"].as_str() { p { (prose(more)) } }
             (ways(operation))

@@ -14,6 +14,14 @@ const ONE: &str = "/v5.0/{company}/token/{id}";
 const ROTATE: &str = "/v5.0/{company}/token/{id}/rotate";
 const CAN: &str = "/v5.0/{company}/token/{id}/can";
 
+/// What a new token may be refused with.
+pub const NEW: &[Code] = &[
+    Code::PathMalformed,
+    Code::LimitPatterns,
+    Code::LimitText,
+    Code::LimitTokens,
+];
+
 /// All of them.
 pub fn operations() -> Vec<Operation> {
     vec![
@@ -29,12 +37,7 @@ pub fn operations() -> Vec<Operation> {
         asks(Post, ALL, "addToken", "Makes a restricted token.")
             .body(Shape::of::<TokenBody>())
             .answers(201, "The token, with its secret, this once.", Shape::of::<NewToken>())
-            .refuses(&[
-                Code::PathMalformed,
-                Code::LimitPatterns,
-                Code::LimitText,
-                Code::LimitTokens,
-            ]),
+            .refuses(NEW),
         asks(Get, ONE, "showToken", "Shows a token.")
             .answers(200, "The token.", Shape::of::<Token>())
             .refuses(&[Code::TokenUnknown]),
@@ -71,7 +74,8 @@ pub fn operations() -> Vec<Operation> {
     ]
 }
 
-fn asks(method: HttpMethod, path: &'static str, id: &'static str, summary: &'static str) -> Operation {
+/// What all of them may be refused with.
+pub fn asks(method: HttpMethod, path: &'static str, id: &'static str, summary: &'static str) -> Operation {
     Operation::new(TAG, method, path, id, summary)
         .by(Who::Asker)
         .refuses(&[Code::ScopeDenied])

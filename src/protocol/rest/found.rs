@@ -1,26 +1,23 @@
 //! The verbs of events that were published: found, shown, deleted.
 //!
 //! The routes are with the others in `verbs`. Who asks is checked first, then what they ask for.
-//! Invariant: however long an answer is, writing it never keeps a worker to itself.
 
 use crate::broker::Broker;
 use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::event::Event;
 use crate::domain::id::EventId;
 use crate::domain::stream::{Stream, Target};
+use crate::protocol::finding::FindQuery;
+use crate::protocol::finding::only::Only;
+use crate::protocol::names::Names;
 use crate::protocol::reply::{Done, Success};
-use crate::protocol::rest::find::FindQuery;
-use crate::protocol::rest::only::Only;
-use crate::protocol::rest::verbs::{answer, asker, query, stream_id};
-use crate::protocol::rest::wire;
+use crate::protocol::rest::verbs::{answer, asker, names, query, stream_id};
+use crate::protocol::streams;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use std::sync::Arc;
 
 type Outcome = Result<Success, Error>;
-
-/// Events written before others get a turn.
-const TURN_EVENTS: usize = 64;
 
 /// `GET …/event[/<streamId>]`: events, the newest first if nothing else is said.
 pub async fn find(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
@@ -31,21 +28,10 @@ async fn try_find(broker: &Broker, request: &HttpRequest) -> Outcome {
     let access = asker(broker, request)?;
     let query: FindQuery = query(request)?;
     let target = target(request, &query)?;
-    let (only, refers) = (query.only()?, query.wants_references()?);
+    let (only, refers) = (query.only(names(request))?, query.wants_references()?);
     let search = query.search(broker.limits())?;
     let (stream, events) = broker.search(&access, &target, search).await?;
-    let mut body = "[".to_owned();
-    for (number, event) in events.iter().enumerate() {
-        if number > 0 {
-            body.push(',');
-        }
-        only.put(&mut body, event);
-        if number % TURN_EVENTS == TURN_EVENTS - 1 {
-            tokio::task::yield_now().await;
-        }
-    }
-    body.push(']');
-    Ok(success(body, refers.then_some(&*stream)))
+    Ok(success(only.list(&events).await, refers.then_some(&*stream)))
 }
 
 /// `GET …/event/<streamId>/<eventId>`: one event.
@@ -56,7 +42,7 @@ pub async fn show(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
 async fn try_show(broker: &Broker, request: &HttpRequest) -> Outcome {
     let access = asker(broker, request)?;
     let query: FindQuery = query(request)?;
-    let (only, refers) = (query.only()?, query.wants_references()?);
+    let (only, refers) = (query.only(names(request))?, query.wants_references()?);
     let id = stream_id(request)?;
     let event = broker.event(&access, id, event_id(request)?).await?;
     let stream = match refers {
@@ -108,8 +94,12 @@ fn target(request: &HttpRequest, query: &FindQuery) -> Result<Target, Refusal> {
 
 /// An id that is none names no event.
 fn event_id(request: &HttpRequest) -> Result<EventId, Refusal> {
-    let text = request.match_info().get("event").unwrap_or_default();
-    EventId::parse(text).ok_or_else(|| {
+    parse_event(request.match_info().get("event").unwrap_or_default(), names(request))
+}
+
+/// An event's id; what is none names no event.
+pub fn parse_event(text: &str, names: Names) -> Result<EventId, Refusal> {
+    names.event_id(text).ok_or_else(|| {
         let shown: String = text.chars().take(64).collect();
         Refusal::new(Code::EventUnknown, format!("the stream has no event {shown}"))
     })
@@ -117,7 +107,7 @@ fn event_id(request: &HttpRequest) -> Result<EventId, Refusal> {
 
 fn success(body: String, refers_to: Option<&Stream>) -> Success {
     let references = match refers_to {
-        Some(stream) => format!(r#"{{"{}":{}}}"#, stream.id, wire::stream(stream)),
+        Some(stream) => format!(r#"{{"{}":{}}}"#, stream.id, streams::one(stream)),
         None => "{}".to_owned(),
     };
     let done = Done::Processed;

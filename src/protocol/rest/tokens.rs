@@ -2,24 +2,28 @@
 //!
 //! For users of the company; the broker says so before a body is looked at.
 
+pub mod older;
+
 use crate::broker::Broker;
 use crate::catalogue::NewToken;
+use crate::database::now_ms;
 use crate::domain::error::{Code, Error, Refusal};
-use crate::domain::id::TokenKey;
 use crate::domain::path::{CompanyName, Path};
 use crate::domain::scope::{Scope, ScopeJson, Verb};
-use crate::domain::token::{Token, Verdict};
+use crate::domain::token::{Access, Token, Verdict};
 use crate::domain::visitor::Places;
 use crate::protocol::json;
+use crate::protocol::names::Names;
 use crate::protocol::operations::other;
 use crate::protocol::reply::{Done, Success};
-use crate::protocol::rest::verbs::{Outcome, answer, asker, asker_and_body, query};
+use crate::protocol::rest::verbs::{Outcome, answer, asker, asker_and_body, names, query};
 use crate::protocol::rest::wire::ListQuery;
 use crate::protocol::shapes::VerbsShape;
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use utoipa::ToSchema;
 
@@ -67,27 +71,27 @@ pub struct CanBody {
 }
 
 /// All routes of tokens.
-pub fn routes(config: &mut ServiceConfig) {
+pub fn routes(config: &mut ServiceConfig, at: impl Fn(&str) -> Vec<String>) {
     config
         .service(
-            web::resource("/v5.0/{company}/token")
+            web::resource(at("token"))
                 .get(list)
                 .post(add)
                 .default_service(other("GET, POST")),
         )
         .service(
-            web::resource("/v5.0/{company}/token/{id}")
+            web::resource(at("token/{id}"))
                 .get(show)
                 .delete(revoke)
                 .default_service(other("GET, DELETE")),
         )
         .service(
-            web::resource("/v5.0/{company}/token/{id}/rotate")
+            web::resource(at("token/{id}/rotate"))
                 .post(rotate)
                 .default_service(other("POST")),
         )
         .service(
-            web::resource("/v5.0/{company}/token/{id}/can")
+            web::resource(at("token/{id}/can"))
                 .post(can)
                 .default_service(other("POST")),
         );
@@ -100,8 +104,13 @@ async fn list(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
 fn try_list(broker: &Broker, request: &HttpRequest) -> Result<Success, Error> {
     let access = asker(broker, request)?;
     let page = query::<ListQuery>(request)?.page()?;
-    let (tokens, total) = broker.tokens(&access, page.start, page.limit)?;
-    let body: Value = tokens.iter().map(|token| describe(broker, token)).collect();
+    let names = names(request);
+    let now_ms = now_ms();
+    let (tokens, total) = broker.tokens(&access, page, |token| is_there(token, names, now_ms))?;
+    let body: Value = tokens
+        .iter()
+        .map(|token| describe(broker, token, names, None))
+        .collect();
     Ok(Success {
         total: Some(total),
         ..(Done::Processed, body.to_string()).into()
@@ -115,13 +124,21 @@ async fn add(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> Ht
 async fn try_add(broker: &Broker, request: &HttpRequest, payload: Payload) -> Outcome {
     asker(broker, request)?.require_user()?;
     let (access, body) = asker_and_body(broker, request, payload).await?;
-    let new = parse_new(&body, &access.token.company, broker.limits().max_patterns)?;
+    let (text, names) = (json::text(&body)?, names(request));
+    let (company, most) = (&access.token.company, broker.limits().max_patterns);
+    let new = match names {
+        Names::Octave => parse_new(text, company, most)?,
+        Names::Flowthings => older::parse(text, company, most, now_ms())?,
+    };
     let (token, secret) = broker.add_token(&access, &new).await?;
-    Ok((Done::Created, with_secret(broker, &token, &secret)))
+    Ok((
+        Done::Created,
+        describe(broker, &token, names, Some(&secret)).to_string(),
+    ))
 }
 
-fn parse_new(body: &[u8], company: &CompanyName, most: usize) -> Result<NewToken, Refusal> {
-    let json: TokenBody = json::object(json::text(body)?)?;
+fn parse_new(text: &str, company: &CompanyName, most: usize) -> Result<NewToken, Refusal> {
+    let json: TokenBody = json::object(text)?;
     if json.paths.is_empty() {
         let text = "\"paths\" names at least one pattern, such as {\"/acme/door/*\":{\"read\":true}}";
         return Err(Refusal::new(Code::BodyMalformed, text));
@@ -140,8 +157,11 @@ async fn show(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
 
 fn try_show(broker: &Broker, request: &HttpRequest) -> Outcome {
     let access = asker(broker, request)?;
-    let token = broker.token(&access, key(request)?)?;
-    Ok((Done::Processed, describe(broker, &token).to_string()))
+    let token = token(broker, &access, request)?;
+    Ok((
+        Done::Processed,
+        describe(broker, &token, names(request), None).to_string(),
+    ))
 }
 
 async fn revoke(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
@@ -151,7 +171,8 @@ async fn revoke(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
 async fn try_revoke(broker: &Broker, request: &HttpRequest) -> Outcome {
     let access = asker(broker, request)?;
     access.require_user()?;
-    broker.revoke_token(&access, key(request)?).await?;
+    let token = token(broker, &access, request)?;
+    broker.revoke_token(&access, token.key).await?;
     Ok((Done::Processed, "{}".to_owned()))
 }
 
@@ -160,7 +181,7 @@ async fn rotate(broker: Data<Broker>, request: HttpRequest, payload: Payload) ->
 }
 
 async fn try_rotate(broker: &Broker, request: &HttpRequest, payload: Payload) -> Outcome {
-    broker.token(&asker(broker, request)?, key(request)?)?;
+    let token = token(broker, &asker(broker, request)?, request)?;
     let (access, body) = asker_and_body(broker, request, payload).await?;
     let text = json::text(&body)?;
     let RotateBody { overlap } = match text.trim() {
@@ -168,8 +189,11 @@ async fn try_rotate(broker: &Broker, request: &HttpRequest, payload: Payload) ->
         text => json::object(text)?,
     };
     let overlap_ms = overlap.saturating_mul(1_000);
-    let (token, secret) = broker.rotate_token(&access, key(request)?, overlap_ms).await?;
-    Ok((Done::Created, with_secret(broker, &token, &secret)))
+    let (token, secret) = broker.rotate_token(&access, token.key, overlap_ms).await?;
+    Ok((
+        Done::Created,
+        describe(broker, &token, names(request), Some(&secret)).to_string(),
+    ))
 }
 
 async fn can(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> HttpResponse {
@@ -177,12 +201,12 @@ async fn can(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> Ht
 }
 
 async fn try_can(broker: &Broker, request: &HttpRequest, payload: Payload) -> Outcome {
-    broker.token(&asker(broker, request)?, key(request)?)?;
+    let token = token(broker, &asker(broker, request)?, request)?;
     let (access, body) = asker_and_body(broker, request, payload).await?;
     let CanBody { verb, path } = json::object(json::text(&body)?)?;
     let wanted = || Refusal::new(Code::BodyMalformed, "\"verb\" is read, write or manage");
     let verb = Verb::parse(&verb).ok_or_else(wanted)?;
-    let verdict = broker.can(&access, key(request)?, verb, &Path::parse(&path)?)?;
+    let verdict = broker.can(&access, token.key, verb, &Path::parse(&path)?)?;
     let Verdict { allowed, rule, why } = verdict;
     let rule = rule.map(|(pattern, verbs)| json!({"pattern": pattern, "verbs": verbs}));
     let body = json!({"allowed": allowed, "rule": rule, "why": why});
@@ -190,24 +214,39 @@ async fn try_can(broker: &Broker, request: &HttpRequest, payload: Payload) -> Ou
 }
 
 /// The token that the address names; an id that is none names no token.
-fn key(request: &HttpRequest) -> Result<TokenKey, Refusal> {
-    let text = request.match_info().get("id").unwrap_or_default();
+fn token(broker: &Broker, access: &Access, request: &HttpRequest) -> Result<Arc<Token>, Refusal> {
+    access.require_user()?;
+    let (text, names) = (request.match_info().get("id").unwrap_or_default(), names(request));
     let clipped: String = text.chars().take(64).collect();
-    TokenKey::parse(text).map_err(|_| Refusal::new(Code::TokenUnknown, format!("no token {clipped}")))
+    let unknown = || Refusal::new(Code::TokenUnknown, format!("no token {clipped}"));
+    let token = broker.token(access, names.token_key(text).ok_or_else(unknown)?)?;
+    Some(token)
+        .filter(|token| is_there(token, names, now_ms()))
+        .ok_or_else(unknown)
 }
 
-fn describe(broker: &Broker, token: &Token) -> Value {
+/// Whoever deletes a token by its older names does not expect to see it again.
+fn is_there(token: &Token, names: Names, now_ms: u64) -> bool {
+    match names {
+        Names::Octave => true,
+        Names::Flowthings => older::is_there(token, now_ms),
+    }
+}
+
+/// A token; its secret if it was just made.
+fn describe(broker: &Broker, token: &Token, names: Names, secret: Option<&str>) -> Value {
+    if names.is_older() {
+        return older::describe(token, now_ms(), secret);
+    }
     let used_ms = token.used_ms.load(Ordering::Relaxed);
-    json!({
+    let mut described = json!({
         "id": token.key, "label": token.label, "user": token.user, "paths": token.scope.to_json(),
         "origins": token.places.origins(), "addresses": token.places.addresses(),
         "created": token.created_ms, "expires": token.expires_ms, "revoked": token.revoked_ms,
         "lastUsed": (used_ms > 0).then_some(used_ms), "connections": broker.connections_of(token),
-    })
-}
-
-fn with_secret(broker: &Broker, token: &Token, secret: &str) -> String {
-    let mut json = describe(broker, token);
-    json["token"] = json!(secret);
-    json.to_string()
+    });
+    if let Some(secret) = secret {
+        described["token"] = json!(secret);
+    }
+    described
 }

@@ -1,19 +1,21 @@
-//! The routes under `/v5.0/<company>/`: who asks is checked first, then the body is read.
+//! The routes under `/v5.0/<company>/`, and the same by their older names: who asks is checked first, then
+//! the body is read.
 
 use crate::broker::{Broker, Publishing};
 use crate::domain::durability::Durability;
 use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::id::StreamId;
-use crate::domain::path::Path;
 use crate::domain::position::Offset;
 use crate::domain::stream::Target;
 use crate::domain::token::Access;
 use crate::protocol::extract::{self, Caller};
-use crate::protocol::operations::other;
+use crate::protocol::names::{BASES, Names};
+use crate::protocol::operations::{self, other};
 use crate::protocol::reply::{self, Done, Envelope, Success};
-use crate::protocol::rest::wire::{self, ListQuery, PublishQuery};
-use crate::protocol::rest::{found, keys, people, settings, tokens, watch};
+use crate::protocol::rest::wire::{self, PublishQuery};
+use crate::protocol::rest::{aggregate, found, keys, many, people, settings, streams, tokens, watch};
 use crate::protocol::{events, json};
+use actix_web::http::Method;
 use actix_web::http::header::HeaderName;
 use actix_web::web::{self, Bytes, Data, Payload, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -25,53 +27,79 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// What came of a request: the body of its answer.
 pub type Outcome = Result<(Done, String), Error>;
 
-/// All routes of this protocol.
+/// All routes of this protocol: events, streams and tokens by either set of names.
 pub fn routes(config: &mut ServiceConfig) {
     config
         .configure(watch::routes)
         .configure(keys::routes)
-        .configure(tokens::routes)
         .configure(people::routes)
-        .configure(settings::routes)
+        .configure(settings::routes);
+    for (base, names) in BASES {
+        let at = |rest: &str| addresses(base, names, rest);
+        events_at(config, names, at);
+        streams::routes(config, names, at);
+        tokens::routes(config, at);
+    }
+}
+
+/// Where a resource is. Older clients put a slash behind it now and then (flowthings-go-client's
+/// `DROP_POST`, the curl lines of "Creating additional Tokens for Devices").
+fn addresses(base: &str, names: Names, rest: &str) -> Vec<String> {
+    let plain = format!("{base}/{{company}}/{rest}");
+    match names {
+        Names::Octave => vec![plain],
+        Names::Flowthings => vec![plain.clone(), plain + "/"],
+    }
+}
+
+fn events_at(config: &mut ServiceConfig, names: Names, at: impl Fn(&str) -> Vec<String>) {
+    let event = names.event();
+    config
         .service(
-            web::resource("/v5.0/{company}/event")
+            web::resource(at(event))
                 .get(found::find)
                 .post(publish)
                 .delete(found::remove_all)
-                .default_service(other("GET, POST, DELETE")),
+                .route(web::method(mget()).to(many::find))
+                .default_service(other("GET, POST, DELETE, MGET")),
         )
         .service(
-            web::resource("/v5.0/{company}/event/{id}")
+            web::resource(at(&format!("{event}/{{id}}")))
                 .get(found::find)
                 .post(publish)
                 .delete(found::remove_all)
-                .default_service(other("GET, POST, DELETE")),
+                .route(web::method(mget()).to(many::show_events))
+                .default_service(other("GET, POST, DELETE, MGET")),
         )
         .service(
-            web::resource("/v5.0/{company}/event/{id}/{event}")
+            web::resource(at(&format!("{event}/{{id}}/aggregate")))
+                .post(aggregate::aggregate)
+                .default_service(other("POST")),
+        )
+        .service(
+            web::resource(at(&format!("{event}/{{id}}/{{event}}")))
                 .get(found::show)
                 .delete(found::remove)
+                .put(refuse_change)
                 .default_service(other("GET, DELETE")),
-        )
-        .service(
-            web::resource("/v5.0/{company}/stream")
-                .get(list)
-                .post(add)
-                .default_service(other("GET, POST")),
-        )
-        .service(
-            web::resource("/v5.0/{company}/stream/{id}")
-                .get(show)
-                .put(change)
-                .delete(remove)
-                .default_service(other("GET, PUT, DELETE")),
         );
+}
+
+/// What flowthings' clients ask for several things with; HTTP has no such method.
+pub fn mget() -> Method {
+    Method::from_bytes(b"MGET").expect("four letters")
+}
+
+async fn refuse_change(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
+    let text = "events never change: publish another one, or delete this one";
+    operations::refuse_method(&broker, &request, "GET, DELETE", text)
 }
 
 async fn publish(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> HttpResponse {
     let address = request.match_info();
     let letter = Letter {
         caller: Caller::from(&request),
+        names: names(&request),
         company: address.get("company").unwrap_or_default(),
         stream: address.get("id"),
         query: request.query_string(),
@@ -89,6 +117,8 @@ async fn publish(broker: Data<Broker>, request: HttpRequest, payload: Payload) -
 pub struct Letter<'a> {
     /// Who sends it.
     pub caller: Caller<'a>,
+    /// How things are called at the address.
+    pub names: Names,
     /// The company in the address.
     pub company: &'a str,
     /// The stream's id in the address; without one each event names a path.
@@ -103,8 +133,12 @@ pub async fn publish_letter<B: AsRef<[u8]>>(
     letter: &Letter<'_>,
     body: impl AsyncFnOnce(&Access) -> Result<B, Refusal>,
 ) -> Outcome {
-    let access = extract::asker(broker, letter.caller, Some(letter.company))?;
-    let target = letter.stream.map(|id| parse_stream(id).map(Target::Id)).transpose()?;
+    let names = letter.names;
+    let access = identify(broker, letter.caller, names, letter.company)?;
+    let target = letter
+        .stream
+        .map(|id| parse_stream(id, names).map(Target::Id))
+        .transpose()?;
     let body = body(&access).await?;
     let how = How::parse(letter)?;
     let text = json::text(body.as_ref())?;
@@ -120,7 +154,7 @@ pub async fn publish_letter<B: AsRef<[u8]>>(
     };
     let published = broker.publish(&access, publishing).await?;
     let reached = shows_more.then_some(published.reached);
-    let text = events::published(&published.events, drafts.is_batch, reached);
+    let text = events::published(&published.events, drafts.is_batch, reached, names);
     Ok((Done::Created, text))
 }
 
@@ -151,74 +185,6 @@ impl How {
     }
 }
 
-async fn list(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
-    answer(&broker, try_list(&broker, &request).await)
-}
-
-async fn try_list(broker: &Broker, request: &HttpRequest) -> Result<Success, Error> {
-    let access = asker(broker, request)?;
-    let query: ListQuery = query(request)?;
-    let page = query.page()?;
-    if let Some(path) = &query.path {
-        let stream = broker.look_up(&access, &Target::Path(Path::parse(path)?))?;
-        return Ok(Success {
-            total: Some(1),
-            ..(Done::Processed, wire::streams(&[stream])).into()
-        });
-    }
-    let (streams, total) = broker.list_streams(&access, page, query.search.as_deref()).await;
-    Ok(Success {
-        total: Some(total),
-        ..(Done::Processed, wire::streams(&streams)).into()
-    })
-}
-
-async fn add(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> HttpResponse {
-    answer(&broker, try_add(&broker, &request, payload).await)
-}
-
-async fn try_add(broker: &Broker, request: &HttpRequest, payload: Payload) -> Outcome {
-    asker(broker, request)?;
-    let (access, body) = asker_and_body(broker, request, payload).await?;
-    let new = wire::parse_new_stream(&body, broker.limits())?;
-    let stream = broker.add_stream(&access, &new).await?;
-    Ok((Done::Created, wire::stream(&stream)))
-}
-
-async fn show(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
-    answer(&broker, try_show(&broker, &request))
-}
-
-fn try_show(broker: &Broker, request: &HttpRequest) -> Outcome {
-    let access = asker(broker, request)?;
-    let stream = broker.look_up(&access, &Target::Id(stream_id(request)?))?;
-    Ok((Done::Processed, wire::stream(&stream)))
-}
-
-async fn change(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> HttpResponse {
-    answer(&broker, try_change(&broker, &request, payload).await)
-}
-
-async fn try_change(broker: &Broker, request: &HttpRequest, payload: Payload) -> Outcome {
-    asker(broker, request)?;
-    let id = stream_id(request)?;
-    let (access, body) = asker_and_body(broker, request, payload).await?;
-    let stream = broker.look_up(&access, &Target::Id(id))?;
-    let change = wire::parse_stream_change(&body, &stream)?;
-    let stream = broker.change_stream(&access, id, &change).await?;
-    Ok((Done::Processed, wire::stream(&stream)))
-}
-
-async fn remove(broker: Data<Broker>, request: HttpRequest) -> HttpResponse {
-    answer(&broker, try_remove(&broker, &request).await)
-}
-
-async fn try_remove(broker: &Broker, request: &HttpRequest) -> Outcome {
-    let access = asker(broker, request)?;
-    broker.remove_stream(&access, stream_id(request)?).await?;
-    Ok((Done::Processed, "{}".to_owned()))
-}
-
 /// The query parameters; refused with `query.malformed`.
 pub fn query<Q: DeserializeOwned>(request: &HttpRequest) -> Result<Q, Refusal> {
     parse_query(request.query_string())
@@ -231,7 +197,20 @@ fn parse_query<Q: DeserializeOwned>(text: &str) -> Result<Q, Refusal> {
 
 /// Who asks, by the headers and the company in the address.
 pub fn asker(broker: &Broker, request: &HttpRequest) -> Result<Access, Refusal> {
-    extract::asker(broker, request, request.match_info().get("company"))
+    let company = request.match_info().get("company").unwrap_or_default();
+    identify(broker, Caller::from(request), names(request), company)
+}
+
+fn identify(broker: &Broker, caller: Caller<'_>, names: Names, company: &str) -> Result<Access, Refusal> {
+    match names {
+        Names::Octave => extract::asker(broker, caller, Some(company)),
+        Names::Flowthings => extract::account(broker, caller, company),
+    }
+}
+
+/// How things are called at the address.
+pub fn names(request: &HttpRequest) -> Names {
+    Names::of_path(request.path()).unwrap_or_default()
 }
 
 /// The body, and who asks once it is there: while it came they may have lost the right to. To be
@@ -247,11 +226,13 @@ pub async fn asker_and_body(
 
 /// The stream that the address names; an id that is none names no stream.
 pub fn stream_id(request: &HttpRequest) -> Result<StreamId, Refusal> {
-    parse_stream(request.match_info().get("id").unwrap_or_default())
+    parse_stream(request.match_info().get("id").unwrap_or_default(), names(request))
 }
 
-fn parse_stream(text: &str) -> Result<StreamId, Refusal> {
-    StreamId::parse(text).ok_or_else(|| Refusal::no_stream(text.chars().take(64).collect::<String>()))
+/// A stream's id; what is none names no stream.
+pub fn parse_stream(text: &str, names: Names) -> Result<StreamId, Refusal> {
+    let id = names.stream_id(text);
+    id.ok_or_else(|| Refusal::no_stream(text.chars().take(64).collect::<String>()))
 }
 
 /// An outcome in the envelope of this protocol.

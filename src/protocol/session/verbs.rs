@@ -10,9 +10,11 @@ use crate::engine::connection::Dialect;
 use crate::protocol::conversation::{Conversation, Speech};
 use crate::protocol::deflate::Packing;
 use crate::protocol::events;
-use crate::protocol::extract::{self, Caller, Headers, Value};
+use crate::protocol::extract::{self, Caller, Headers};
 use crate::protocol::operations::{no_upgrade, other};
 use crate::protocol::reply::{self, Done, Envelope};
+use crate::protocol::session::objects;
+use crate::protocol::session::wire::objects::Wish;
 use crate::protocol::session::wire::{self, Ask, Create, Opening, Subscribe};
 use crate::protocol::upgrade::{Door, Doorkeeper, Refusing};
 use actix_http::Request;
@@ -44,6 +46,16 @@ pub const DEFLATED: Speech = Speech {
         receive,
     )
 };
+
+/// How events are said to who calls them drops; plainly, whatever was agreed on.
+const DROPS: Dialect = Dialect {
+    wire: Wire::Drops,
+    event: wire::drop_event,
+    gap: wire::gap,
+};
+
+/// What takes the place of which form of events for whoever calls them drops.
+const OLDER: [(Wire, &Dialect); 2] = [(Wire::Session, &DROPS), (Wire::SessionDeflated, &DROPS)];
 
 /// The door of `/session/<id>/ws`.
 pub fn door(path: &str) -> Option<Door<'_>> {
@@ -99,7 +111,7 @@ pub async fn open_for<B: AsRef<[u8]>>(
         }
         None => {
             let asker = extract::asker(broker, caller, None);
-            let company = caller.headers.get(&extract::COMPANY).and_then(Value::text);
+            let company = extract::company(caller.headers).ok().flatten();
             (company.unwrap_or_default(), asker.map(|access| (access, None)))
         }
     };
@@ -141,6 +153,9 @@ fn receive(at: &Rc<Conversation>, text: &str) {
     let broker = at.seat.broker();
     let request = wire::parse(text, broker.limits());
     let msg_id = request.msg_id;
+    if request.names.is_older() {
+        call_events_drops(at);
+    }
     match request.ask {
         Ok(Ask::Heartbeat) => {}
         Ok(Ask::Subscribe(wish)) => match wish.since_ms {
@@ -148,11 +163,20 @@ fn receive(at: &Rc<Conversation>, text: &str) {
             None => answer(at, msg_id, subscribe(at, wish).map_err(Error::from)),
         },
         Ok(Ask::Create(create)) => later(at, msg_id, publish(Rc::clone(at), create)),
+        Ok(Ask::Objects(wish)) => later(at, msg_id, perform(Rc::clone(at), wish)),
         Ok(Ask::Unsubscribe(target)) => {
             broker.unsubscribe(&at.desk, at.key, &target);
             answer(at, msg_id, Ok(Outcome::nothing()));
         }
         Err(refusal) => answer(at, msg_id, Err(refusal.into())),
+    }
+}
+
+/// Whoever said `drop` once gets events with the members that they know, from now on.
+fn call_events_drops(at: &Conversation) {
+    let older = OLDER.iter().find(|(wire, _)| *wire == at.wire());
+    if let Some((_, dialect)) = older {
+        at.desk.shard.borrow_mut().set_dialect(at.key, dialect);
     }
 }
 
@@ -212,7 +236,18 @@ async fn publish(at: Rc<Conversation>, create: Create) -> Result<Outcome, Error>
         fleeting: false,
     };
     let published = at.seat.broker().publish(&at.seat.access, publishing).await?;
-    let body = events::published(&published.events, create.is_batch, Some(published.reached));
+    let body = events::published(
+        &published.events,
+        create.is_batch,
+        Some(published.reached),
+        create.names,
+    );
+    let notice = None;
+    Ok(Outcome { body, notice })
+}
+
+async fn perform(at: Rc<Conversation>, wish: Wish) -> Result<Outcome, Error> {
+    let body = objects::perform(at, wish).await?;
     let notice = None;
     Ok(Outcome { body, notice })
 }

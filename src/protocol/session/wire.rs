@@ -4,17 +4,17 @@
 //! `msgId` up with its JSON type (flowthings' Python client), so it is echoed as it was written.
 //! Whatever is not `type:"message"` carries a `head`, because old clients read `head.msgId` of it.
 
+pub mod objects;
 mod opening;
 mod render;
 
 pub use opening::{Opening, opened};
-pub use render::{acknowledge, event, event_deflated, gap, refuse, subscribed};
+pub use render::{acknowledge, drop_event, event, event_deflated, gap, refuse, subscribed};
 
 use crate::broker::{Following, From};
 use crate::domain::durability::Durability;
 use crate::domain::error::{Code, Refusal};
 use crate::domain::event::Draft;
-use crate::domain::id::StreamId;
 use crate::domain::limits::Limits;
 use crate::domain::path::Path;
 use crate::domain::position::{Epoch, Offset, Position};
@@ -22,15 +22,19 @@ use crate::domain::stream::Target;
 use crate::engine::filter::Filter;
 use crate::engine::subscription::{Terms, WhenSlow};
 use crate::protocol::events;
+use crate::protocol::names::Names;
+use crate::protocol::session::wire::objects::Object;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+/// The words for what can be asked.
+const KINDS: &str = "subscribe, unsubscribe, create, find, findmany, update, delete or heartbeat";
 /// What an id or word of a client is cut to in our answers.
 const ECHO_CHARS: usize = 128;
 
 /// What a frame asks for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Ask {
     /// Follow a stream.
     Subscribe(Subscribe),
@@ -38,6 +42,8 @@ pub enum Ask {
     Create(Create),
     /// Stop following it.
     Unsubscribe(Target),
+    /// Look for events or streams, or change what there is.
+    Objects(objects::Wish),
     /// Nothing; is not answered.
     Heartbeat,
 }
@@ -60,6 +66,8 @@ pub struct Subscribe {
 pub struct Create {
     /// Events, in order.
     pub drafts: Vec<(Target, Draft)>,
+    /// How the answer is to call things.
+    pub names: Names,
     /// Whether they came as an array.
     pub is_batch: bool,
     /// How safe they are to be before they are answered.
@@ -71,10 +79,12 @@ pub struct Create {
 }
 
 /// A frame: how to answer it, and what it asks for or why that cannot be told.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Request<'a> {
     /// JSON text to be echoed.
     pub msg_id: &'a str,
+    /// How whoever asks calls things.
+    pub names: Names,
     /// The request itself.
     pub ask: Result<Ask, Refusal>,
 }
@@ -109,7 +119,11 @@ struct Members<'a> {
     #[serde(borrow, rename = "maxRate")]
     max_rate: Option<&'a RawValue>,
     #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
     value: Option<&'a RawValue>,
+    #[serde(borrow)]
+    options: Option<&'a RawValue>,
     #[serde(borrow)]
     ack: Option<&'a RawValue>,
     #[serde(borrow, rename = "ifOffsetMatch")]
@@ -122,6 +136,7 @@ struct Members<'a> {
 pub fn parse<'a>(text: &'a str, limits: &Limits) -> Request<'a> {
     let malformed = |text: String| Request {
         msg_id: "null",
+        names: Names::default(),
         ask: Err(Refusal::new(Code::FrameMalformed, text)),
     };
     if !text.trim_start().starts_with('{') {
@@ -135,37 +150,43 @@ pub fn parse<'a>(text: &'a str, limits: &Limits) -> Request<'a> {
     if msg_id.starts_with(['{', '[']) {
         return malformed("\"msgId\" is a string, a number, true, false or null".to_owned());
     }
-    let ask = members.ask(limits);
-    Request { msg_id, ask }
+    let (names, ask) = match members.object() {
+        Ok((object, names)) => (names, members.ask(object, names, limits)),
+        Err(refusal) => (Names::default(), Err(refusal)),
+    };
+    Request { msg_id, names, ask }
 }
 
 impl Members<'_> {
-    fn ask(&self, limits: &Limits) -> Result<Ask, Refusal> {
+    /// What it is about; a heartbeat is about nothing.
+    fn object(&self) -> Result<(Object, Names), Refusal> {
+        match word("object", self.object)? {
+            Some(object) if word("type", self.kind)?.as_deref() != Some("heartbeat") => Object::parse(&object),
+            _ => Ok((Object::Event, Names::default())),
+        }
+    }
+
+    fn ask(&self, object: Object, names: Names, limits: &Limits) -> Result<Ask, Refusal> {
         let kind = word("type", self.kind)?.unwrap_or_default();
-        if kind == "heartbeat" {
-            return Ok(Ask::Heartbeat);
-        }
-        let object = word("object", self.object)?.unwrap_or_else(|| "event".to_owned());
-        if !matches!(object.as_str(), "event" | "drop") {
-            let text = format!("\"object\" is \"event\", not {}", echo(&object));
-            return Err(Refusal::new(Code::RequestUnknown, text));
-        }
         let supported = || self.check_supported();
-        match kind.as_str() {
-            "subscribe" => supported().and_then(|()| Ok(Ask::Subscribe(self.subscribe(limits)?))),
-            "create" => Ok(Ask::Create(self.create(limits)?)),
-            "unsubscribe" => supported().and_then(|()| Ok(Ask::Unsubscribe(self.target()?))),
-            "" => Err(Refusal::new(
-                Code::RequestUnknown,
-                "\"type\" is missing: subscribe, unsubscribe, create or heartbeat",
-            )),
-            kind => {
-                let text = format!(
-                    "\"type\" is subscribe, unsubscribe, create or heartbeat, not {}",
-                    echo(kind)
-                );
+        match (object, kind.as_str()) {
+            (_, "heartbeat") => Ok(Ask::Heartbeat),
+            (Object::Event, "subscribe") => {
+                supported().and_then(|()| Ok(Ask::Subscribe(self.subscribe(names, limits)?)))
+            }
+            (Object::Event, "create") => Ok(Ask::Create(self.create(names, limits)?)),
+            (Object::Event, "unsubscribe") => supported().and_then(|()| Ok(Ask::Unsubscribe(self.target(names)?))),
+            (_, "") => {
+                let text = format!("\"type\" is missing: {KINDS}");
                 Err(Refusal::new(Code::RequestUnknown, text))
             }
+            (_, kind) => match self.deed(kind, object, names, limits) {
+                Some(deed) => Ok(Ask::Objects(objects::Wish { deed: deed?, names })),
+                None => {
+                    let text = format!("\"type\" is {KINDS}, not {}", echo(kind));
+                    Err(Refusal::new(Code::RequestUnknown, text))
+                }
+            },
         }
     }
 
@@ -177,7 +198,7 @@ impl Members<'_> {
         ])
     }
 
-    fn subscribe(&self, limits: &Limits) -> Result<Subscribe, Refusal> {
+    fn subscribe(&self, names: Names, limits: &Limits) -> Result<Subscribe, Refusal> {
         let since = self.since.map(since).transpose()?;
         let last: Option<u64> = number("last", self.last)?;
         let from = match (since, last) {
@@ -196,7 +217,7 @@ impl Members<'_> {
         let terms = self.terms(limits)?;
         let is_extended = since.is_some() || last.is_some() || terms.is_some();
         Ok(Subscribe {
-            target: self.target()?,
+            target: self.target(names)?,
             following: Following {
                 from,
                 terms,
@@ -220,7 +241,7 @@ impl Members<'_> {
         Ok(Some(Terms { when_slow, filter }))
     }
 
-    fn create(&self, limits: &Limits) -> Result<Create, Refusal> {
+    fn create(&self, names: Names, limits: &Limits) -> Result<Create, Refusal> {
         let missing = || {
             Refusal::new(
                 Code::FrameMalformed,
@@ -229,12 +250,13 @@ impl Members<'_> {
         };
         let value = self.value.ok_or_else(missing)?;
         let has_target = self.stream_id.or(self.flow_id).or(self.path).is_some();
-        let target = has_target.then(|| self.target()).transpose()?;
+        let target = has_target.then(|| self.target(names)).transpose()?;
         let drafts = events::parse(value.get(), target.as_ref(), limits)?;
         let ack = word("ack", self.ack)?;
         let key = word("idempotencyKey", self.idempotency_key)?;
         Ok(Create {
             drafts: drafts.drafts,
+            names,
             is_batch: drafts.is_batch,
             ack: ack
                 .map(|word| Durability::parse(&word, Code::FrameMalformed))
@@ -246,11 +268,17 @@ impl Members<'_> {
         })
     }
 
-    fn target(&self) -> Result<Target, Refusal> {
+    fn target(&self, names: Names) -> Result<Target, Refusal> {
         let id = word("streamId", self.stream_id.or(self.flow_id))?;
+        // Whoever has the older name for it may have the older letter too.
+        let names = if self.flow_id.is_some() {
+            Names::Flowthings
+        } else {
+            names
+        };
         match (id, word("path", self.path)?) {
             (Some(id), None) => {
-                let parsed = StreamId::parse(&id).map(Target::Id);
+                let parsed = names.stream_id(&id).map(Target::Id);
                 parsed.ok_or_else(|| Refusal::no_stream(echo(&id)))
             }
             (None, Some(path)) if path.contains('*') => {
@@ -379,6 +407,7 @@ fn echo(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::id::StreamId;
 
     use clap::{Args, FromArgMatches};
     use proptest::prelude::*;
@@ -388,13 +417,20 @@ mod tests {
         Limits::from_arg_matches(&matches).expect("defaults")
     }
 
-    fn plainly(target: Target) -> Ask {
-        Ask::Subscribe(Subscribe {
+    fn plainly(target: Target) -> Subscribe {
+        Subscribe {
             target,
             following: Following::default(),
             since_ms: None,
             is_extended: false,
-        })
+        }
+    }
+
+    /// The echo of a request that is understood, and what it asks for.
+    fn understood(text: &str) -> (String, Names, Ask) {
+        let request = parse(text, &limits());
+        let ask = request.ask.unwrap_or_else(|refusal| panic!("{text}: {refusal}"));
+        (request.msg_id.to_owned(), request.names, ask)
     }
 
     fn refused(text: &str) -> (String, Option<Code>) {
@@ -407,27 +443,109 @@ mod tests {
         let id = StreamId::parse("s53b1d1600cf27b75148de0ac").expect("an id");
         let text =
             r#"{"msgId":"my-request","object":"event","type":"subscribe","streamId":"s53b1d1600cf27b75148de0ac"}"#;
-        let expected = Request {
-            msg_id: "\"my-request\"",
-            ask: Ok(plainly(Target::Id(id))),
-        };
-        assert_eq!(parse(text, &limits()), expected);
-        let text = r#"{"msgId":-7,"object":"drop","type":"unsubscribe","flowId":"s53b1d1600cf27b75148de0ac"}"#;
-        let expected = Request {
-            msg_id: "-7",
-            ask: Ok(Ask::Unsubscribe(Target::Id(id))),
-        };
-        assert_eq!(parse(text, &limits()), expected);
-        assert_eq!(parse(r#"{"type":"heartbeat"}"#, &limits()).ask, Ok(Ask::Heartbeat));
+        let (msg_id, names, ask) = understood(text);
+        assert_eq!((&*msg_id, names), ("\"my-request\"", Names::Octave));
+        assert!(matches!(ask, Ask::Subscribe(wish) if wish == plainly(Target::Id(id))));
+        for flow in ["s53b1d1600cf27b75148de0ac", "f53b1d1600cf27b75148de0ac"] {
+            let text = format!(r#"{{"msgId":-7,"object":"drop","type":"unsubscribe","flowId":"{flow}"}}"#);
+            let (msg_id, names, ask) = understood(&text);
+            assert_eq!((&*msg_id, names), ("-7", Names::Flowthings));
+            assert!(matches!(ask, Ask::Unsubscribe(target) if target == Target::Id(id)));
+        }
+        assert!(matches!(understood(r#"{"type":"heartbeat"}"#).2, Ask::Heartbeat));
         let path = Path::parse("/my/stream/path").expect("a path");
         let text = r#"{"type":"subscribe","object":"event","path":"/my/stream/path"}"#;
-        assert_eq!(
-            parse(text, &limits()),
-            Request {
-                msg_id: "null",
-                ask: Ok(plainly(Target::Path(path)))
-            }
-        );
+        let (msg_id, _, ask) = understood(text);
+        assert_eq!(msg_id, "null");
+        assert!(matches!(ask, Ask::Subscribe(wish) if wish == plainly(Target::Path(path))));
+    }
+
+    #[test]
+    fn objects_are_asked_about_by_either_name() {
+        use objects::{Deed, Wish};
+        let deed = |text: &str| match understood(text) {
+            (_, names, Ask::Objects(Wish { deed, names: same })) if names == same => deed,
+            other => panic!("{text}: {other:?}"),
+        };
+        let event = r#""streamId":"s53b1d1600cf27b75148de0ac","id":"e53b1d1600cf27b75148de0ac""#;
+        let drop = r#""flowId":"f53b1d1600cf27b75148de0ac","id":"d53b1d1600cf27b75148de0ac""#;
+        for (object, named) in [("event", event), ("drop", drop)] {
+            let text = |kind: &str| format!(r#"{{"object":"{object}","type":"{kind}",{named}}}"#);
+            assert!(matches!(deed(&text("find")), Deed::ShowEvent(..)));
+            assert!(matches!(deed(&text("delete")), Deed::RemoveEvent(..)));
+        }
+        for limit in ["7", "\"7\""] {
+            let options = format!(r#"{{"limit":{limit},"skip":{limit},"order":"asc","filter":"t > 1"}}"#);
+            let text = format!(r#"{{"object":"drop","type":"findmany","path":"/acme/a","options":{options}}}"#);
+            let Deed::FindEvents(_, search, _) = deed(&text) else {
+                panic!("{text}");
+            };
+            assert_eq!((search.limit, search.start, search.descending), (7, 7, false));
+        }
+        for stream in [
+            r#""id":"f53b1d1600cf27b75148de0ac""#,
+            r#""flowId":"s53b1d1600cf27b75148de0ac""#,
+            r#""path":"/acme/a""#,
+        ] {
+            let text = |kind: &str| format!(r#"{{"object":"flow","type":"{kind}",{stream},"value":{{"capacity":1}}}}"#);
+            assert!(matches!(deed(&text("find")), Deed::ShowStream(_)));
+            assert!(matches!(deed(&text("update")), Deed::ChangeStream(..)));
+            assert!(matches!(deed(&text("delete")), Deed::RemoveStream(_)));
+        }
+        assert!(matches!(
+            deed(r#"{"object":"stream","type":"findmany","options":null}"#),
+            Deed::FindStreams(_)
+        ));
+        let text = r#"{"object":"flow","type":"create","value":{"path":"/acme/a","public":true}}"#;
+        assert!(matches!(deed(text), Deed::AddStream(_)));
+    }
+
+    #[test]
+    fn what_is_wrong_about_an_object_is_told() {
+        for (text, code) in [
+            (
+                r#"{"object":"drop","type":"update","flowId":"s53b1d1600cf27b75148de0ac","value":{}}"#,
+                Code::RequestUnknown,
+            ),
+            (
+                r#"{"object":"drop","type":"find","path":"/acme/a"}"#,
+                Code::FrameMalformed,
+            ),
+            (
+                r#"{"object":"drop","type":"find","path":"/acme/a","id":"x"}"#,
+                Code::EventUnknown,
+            ),
+            (
+                r#"{"object":"event","type":"find","path":"/acme/a","id":"d53b1d1600cf27b75148de0ac"}"#,
+                Code::EventUnknown,
+            ),
+            (r#"{"object":"drop","type":"findmany"}"#, Code::FrameMalformed),
+            (
+                r#"{"object":"drop","type":"findmany","path":"/acme/a","options":[1]}"#,
+                Code::FrameMalformed,
+            ),
+            (
+                r#"{"object":"drop","type":"findmany","path":"/acme/a","options":{"limit":-1}}"#,
+                Code::QueryMalformed,
+            ),
+            (
+                r#"{"object":"flow","type":"findmany","options":{"filter":"t >"}}"#,
+                Code::FilterMalformed,
+            ),
+            (r#"{"object":"flow","type":"find","id":"x"}"#, Code::StreamUnknown),
+            (r#"{"object":"flow","type":"create"}"#, Code::FrameMalformed),
+            (
+                r#"{"object":"stream","type":"create","value":{"path":"/acme/a","public":true}}"#,
+                Code::BodyMalformed,
+            ),
+            (
+                r#"{"object":"flow","type":"subscribe","path":"/acme/a"}"#,
+                Code::RequestUnknown,
+            ),
+            (r#"{"object":"track","type":"find","id":"x"}"#, Code::RequestUnknown),
+        ] {
+            assert_eq!(refused(text), ("null".to_owned(), Some(code)), "{text}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::domain::error::Refusal;
 use crate::domain::event::Event;
 use crate::domain::id::StreamId;
 use crate::domain::position::Gap;
+use crate::protocol::names::Names;
 use crate::protocol::reply::{PROCESSED, quoted};
 use crate::protocol::{deflate, events, frame};
 use bytes::Bytes;
@@ -41,22 +42,27 @@ pub fn refuse(msg_id: &str, refusal: &Refusal) -> Bytes {
 
 /// An event as its subscribers see it.
 pub fn event(event: &Event) -> Bytes {
-    frame::text(&event_text(event))
+    frame::text(&event_text(event, Names::Octave))
 }
 
 /// The same, compressed.
 pub fn event_deflated(event: &Event) -> Bytes {
-    deflate::text(&event_text(event))
+    deflate::text(&event_text(event, Names::Octave))
 }
 
-fn event_text(event: &Event) -> String {
+/// The same for who calls it a drop.
+pub fn drop_event(event: &Event) -> Bytes {
+    frame::text(&event_text(event, Names::Flowthings))
+}
+
+fn event_text(event: &Event, names: Names) -> String {
     let mut text = String::with_capacity(event.draft.elems.as_str().len() + 384);
     text.push_str(r#"{"type":"message","resource":""#);
     event.stream.push_to(&mut text);
     text.push_str(r#"","offset":"#);
     events::put_number(&mut text, event.offset.0);
     text.push_str(r#","value":"#);
-    events::put_whole(&mut text, event);
+    events::put_whole(&mut text, event, names);
     text.push('}');
     text
 }

@@ -1,16 +1,22 @@
-//! The grammar of finding events: query parameters in, what to look for and what to show out.
+//! The grammar of finding: query parameters in, what to look for and what to show out.
 //!
-//! Pure. The parameters are those of docs.octave.dev; ones it does not know are passed over, as
-//! older clients send more. Invariant: a value that makes no sense is refused by its parameter's
-//! name, never guessed.
+//! Pure. The parameters are those of docs.octave.dev and of flowthings' QueryOptions.java; ones it does
+//! not know are passed over, as older clients send more. Over HTTP they stand in the query, elsewhere
+//! in a JSON object, as texts or as what they mean. Invariant: a value that makes no sense is refused
+//! by its parameter's name, never guessed.
+
+pub mod only;
+pub mod word;
 
 use crate::domain::error::{Code, Refusal};
 use crate::domain::limits::Limits;
 use crate::domain::path::Path;
 use crate::domain::stream::Target;
 use crate::engine::filter::{Field, Filter, Member};
-use crate::engine::search::{Search, Sort};
-use crate::protocol::rest::only::Only;
+use crate::engine::search::{MAX_BYTES, Search, Sort};
+use crate::protocol::finding::only::Only;
+use crate::protocol::finding::word::Word;
+use crate::protocol::names::Names;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -25,26 +31,32 @@ const MAX_NAME_BYTES: usize = 1_024;
 #[derive(Debug, Default, Deserialize, IntoParams)]
 pub struct FindQuery {
     /// The stream, where the address does not name it.
-    path: Option<String>,
+    #[param(value_type = Option<String>)]
+    path: Option<Word>,
     /// Only events that it accepts, such as `elems.t > 20`.
-    filter: Option<String>,
+    #[param(value_type = Option<String>)]
+    filter: Option<Word>,
     /// A member to order by (`creationDate`), such as `elems.t`.
-    sort: Option<String>,
+    #[param(value_type = Option<String>)]
+    sort: Option<Word>,
     /// `desc` or `asc` (`desc`).
-    order: Option<String>,
+    #[param(value_type = Option<String>)]
+    order: Option<Word>,
     /// How many to pass over (0).
     #[param(value_type = Option<u64>, maximum = 9_007_199_254_740_991_u64)]
-    start: Option<String>,
+    start: Option<Word>,
     /// The older name of `start`.
     #[param(value_type = Option<u64>, maximum = 9_007_199_254_740_991_u64)]
-    skip: Option<String>,
+    skip: Option<Word>,
     /// How many to show (20).
     #[param(value_type = Option<u64>)]
-    limit: Option<String>,
+    limit: Option<Word>,
     /// The members to show, with commas between them, such as `id,offset,elems.t`.
-    only: Option<String>,
+    #[param(value_type = Option<String>)]
+    only: Option<Word>,
     /// `1` adds the stream to the head's `references` (`0`).
-    refs: Option<String>,
+    #[param(value_type = Option<String>)]
+    refs: Option<Word>,
 }
 
 impl FindQuery {
@@ -88,6 +100,7 @@ impl FindQuery {
             },
             start: self.start()?,
             limit: self.limit(limits.max_find_events)?,
+            max_bytes: MAX_BYTES,
         })
     }
 
@@ -109,8 +122,9 @@ impl FindQuery {
     }
 
     /// Which members of the events are shown.
-    pub fn only(&self) -> Result<Only, Refusal> {
-        self.only.as_deref().map_or(Ok(Only::All), Only::parse)
+    pub fn only(&self, names: Names) -> Result<Only, Refusal> {
+        let only = self.only.as_deref();
+        only.map_or(Ok(Only::all(names)), |text| Only::parse(text, names))
     }
 
     /// Whether `head.references` is to hold the stream.

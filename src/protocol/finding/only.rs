@@ -1,6 +1,6 @@
 //! Which members of an event an answer has, and writing events so.
 //!
-//! Pure. Of `elems` parts may be wanted, with dots into maps and lists; they stay where they were,
+//! Of `elems` parts may be wanted, with dots into maps and lists; they stay where they were,
 //! in the order in which they were, and their text is copied as it was published. Invariant: what
 //! is written is JSON, whatever is asked for.
 
@@ -8,19 +8,31 @@ use crate::domain::error::Refusal;
 use crate::domain::event::Event;
 use crate::engine::filter::{Field, MEMBERS, Member};
 use crate::protocol::events;
+use crate::protocol::finding::{malformed, parse_member};
+use crate::protocol::names::Names;
 use crate::protocol::reply::quoted;
-use crate::protocol::rest::find::{malformed, parse_member};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::fmt::{self, Write};
+use std::sync::Arc;
 
 /// Most members in one request.
 const MAX_MEMBERS: usize = 64;
+/// Events written before others get a turn.
+const TURN_EVENTS: usize = 64;
+/// What flowthings called members that have other names now.
+const OLDER: [(&str, &str); 2] = [("flowId", "streamId"), ("fhash", "hash")];
 
-/// What of an event is wanted.
+/// What of an event is wanted, and how it is called.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Only {
+pub struct Only {
+    wanted: Wanted,
+    names: Names,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
     /// Every member of the documented shape.
     All,
     /// These.
@@ -45,15 +57,25 @@ pub struct Place {
 }
 
 impl Only {
+    /// Everything.
+    pub fn all(names: Names) -> Self {
+        let wanted = Wanted::All;
+        Self { wanted, names }
+    }
+
     /// Members with commas between them, each named as filters name it; refused with
     /// `query.malformed`.
-    pub fn parse(text: &str) -> Result<Self, Refusal> {
-        let names: Vec<&str> = text.split(',').map(str::trim).collect();
-        if names.len() > MAX_MEMBERS {
+    pub fn parse(text: &str, names: Names) -> Result<Self, Refusal> {
+        let older = |name| OLDER.iter().find(|(known, _)| names.is_older() && *known == name);
+        let members = text.split(',').map(str::trim);
+        let members: Vec<&str> = members
+            .map(|name| older(name).map_or(name, |(_, name)| *name))
+            .collect();
+        if members.len() > MAX_MEMBERS {
             return Err(malformed(format!("\"only\" has at most {MAX_MEMBERS} members")));
         }
         let mut these: Vec<(Field, Part)> = Vec::new();
-        for name in names {
+        for name in members {
             let wanted = "\"only\" is a list of members with commas between them, such as id,elems.temp";
             let member = parse_member(name).ok_or_else(|| malformed(wanted))?;
             let field = member.field();
@@ -63,13 +85,14 @@ impl Only {
             });
             these[at].1.want(&member);
         }
-        Ok(Self::These(these))
+        let wanted = Wanted::These(these);
+        Ok(Self { wanted, names })
     }
 
     /// Writes an event with what is wanted of it, in the order of the documented shape.
     pub fn put(&self, text: &mut String, event: &Event) {
-        let Only::These(these) = self else {
-            return events::put_whole(text, event);
+        let Wanted::These(these) = &self.wanted else {
+            return events::put_whole(text, event, self.names);
         };
         let mut before = '{';
         for (name, field) in MEMBERS {
@@ -81,8 +104,35 @@ impl Only {
             // Writing to a string cannot fail.
             let _ = write!(text, "\"{name}\":");
             put_member(text, event, *field, part);
+            self.put_older(text, event, *field, name);
         }
         text.push('}');
+    }
+
+    /// Writes a member again, by its older name if it had one.
+    fn put_older(&self, text: &mut String, event: &Event, field: Field, name: &str) {
+        let is_there = field != Field::Hash || event.draft.hash.is_some();
+        let older = OLDER.iter().find(|(_, known)| *known == name);
+        if let Some((older, _)) = older.filter(|_| self.names.is_older() && is_there) {
+            let _ = write!(text, ",\"{older}\":");
+            put_member(text, event, field, &Part::Whole);
+        }
+    }
+
+    /// Events as a JSON array; others get a turn now and then.
+    pub async fn list(&self, events: &[Arc<Event>]) -> String {
+        let mut text = "[".to_owned();
+        for (number, event) in events.iter().enumerate() {
+            if number > 0 {
+                text.push(',');
+            }
+            self.put(&mut text, event);
+            if number % TURN_EVENTS == TURN_EVENTS - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        text.push(']');
+        text
     }
 }
 
@@ -206,7 +256,7 @@ mod tests {
     use super::*;
 
     fn picked(json: &str, names: &str) -> String {
-        let Only::These(these) = Only::parse(names).expect("members") else {
+        let Wanted::These(these) = Only::parse(names, Names::Octave).expect("members").wanted else {
             panic!("members were named");
         };
         let mut text = String::new();
@@ -253,7 +303,7 @@ mod tests {
     fn what_names_no_member_is_refused() {
         let many = vec!["a"; MAX_MEMBERS + 1].join(",");
         for text in ["", "id,", ",id", "elems.", "a b", "elems..a", many.as_str()] {
-            let refusal = Only::parse(text).expect_err(text);
+            let refusal = Only::parse(text, Names::Octave).expect_err(text);
             assert!(refusal.text.starts_with("\"only\""), "{text}: {refusal}");
         }
     }
