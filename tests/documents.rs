@@ -44,6 +44,13 @@ fn registered() -> BTreeSet<String> {
             let source = fs::read_to_string(path).expect("a source");
             let routes = source.split("web::resource(\"").skip(1);
             found.extend(routes.map(|rest| rest.split('"').next().expect("a route").to_owned()));
+            // Those that have two names are there by both.
+            let routes = source.split("web::resource(at(\"").skip(1);
+            for route in routes.map(|rest| rest.split('"').next().expect("a route")) {
+                found.insert(format!("/v5.0/{{company}}/{route}"));
+                let older = route.replacen("event", "drop", 1).replacen("stream", "flow", 1);
+                found.insert(format!("/{{base}}/{{company}}/{older}"));
+            }
         }
     }
     assert!(found.len() >= 13, "{found:?}");

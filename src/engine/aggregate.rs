@@ -287,7 +287,7 @@ mod tests {
         let (ulm, bonn, none) = (
             row(json!("Ulm"), 5),
             row(json!("Bonn"), 2),
-            json!({"id": {"town": null}, "$sum:t": 8.0}),
+            json!({"id": {"town": null}, "$sum:t": 8}),
         );
         assert_eq!(rows(by_town.clone(), &events), json!([ulm, bonn, none]));
         for (sorts, expected) in [

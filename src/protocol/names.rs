@@ -33,19 +33,12 @@ impl Names {
         BASES.iter().find(|(known, _)| base(known)).map(|(_, names)| *names)
     }
 
-    /// What an event is called.
-    pub const fn event(self) -> &'static str {
-        match self {
-            Names::Octave => "event",
-            Names::Flowthings => "drop",
-        }
-    }
-
-    /// What a stream is called.
-    pub const fn stream(self) -> &'static str {
-        match self {
-            Names::Octave => "stream",
-            Names::Flowthings => "flow",
+    /// What an object is called that we call so.
+    pub fn called(self, object: &str) -> &str {
+        match (self, object) {
+            (Names::Flowthings, "event") => "drop",
+            (Names::Flowthings, "stream") => "flow",
+            (_, object) => object,
         }
     }
 

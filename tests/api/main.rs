@@ -15,6 +15,7 @@ mod durability;
 mod filters;
 mod find;
 mod fleeting;
+mod flowthings;
 mod foreign;
 mod frames;
 mod gzip;

@@ -117,16 +117,21 @@ async fn show(
 
 /// `MGET …/event/<streamId>`: several events of a stream.
 pub async fn show_events(broker: Data<Broker>, request: HttpRequest, payload: Payload) -> HttpResponse {
-    let shown = show(&broker, &request, payload, async |access, id, names| {
-        let only = query::<FindQuery>(&request)?.only(names)?;
-        let event = broker
-            .event(access, stream_id(&request)?, parse_event(id, names)?)
-            .await?;
+    answer(&broker, try_show_events(&broker, &request, payload).await)
+}
+
+async fn try_show_events(broker: &Broker, request: &HttpRequest, payload: Payload) -> Outcome {
+    let access = asker(broker, request)?;
+    let only = query::<FindQuery>(request)?.only(names(request))?;
+    let stream = stream_id(request)?;
+    broker.look_up(&access, &Target::Id(stream))?;
+    let one = async |access: &Access, id: &str, names| {
+        let event = broker.event(access, stream, parse_event(id, names)?).await?;
         let mut text = String::new();
         only.put(&mut text, &event);
         Ok(text)
-    });
-    answer(&broker, shown.await)
+    };
+    show(broker, request, payload, one).await
 }
 
 /// `MGET …/stream`: several streams.

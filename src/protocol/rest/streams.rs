@@ -3,7 +3,6 @@
 use crate::broker::Broker;
 use crate::domain::error::Error;
 use crate::domain::stream::Target;
-use crate::protocol::names::Names;
 use crate::protocol::operations::other;
 use crate::protocol::reply::{Done, Success};
 use crate::protocol::rest::many;
@@ -14,18 +13,17 @@ use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
 /// All routes of streams.
-pub fn routes(config: &mut ServiceConfig, names: Names, at: impl Fn(&str) -> Vec<String>) {
-    let stream = names.stream();
+pub fn routes(config: &mut ServiceConfig, at: impl Fn(&str) -> Vec<String>) {
     config
         .service(
-            web::resource(at(stream))
+            web::resource(at("stream"))
                 .get(list)
                 .post(add)
                 .route(web::method(mget()).to(many::show_streams))
                 .default_service(other("GET, POST, MGET")),
         )
         .service(
-            web::resource(at(&format!("{stream}/{{id}}")))
+            web::resource(at("stream/{id}"))
                 .get(show)
                 .put(change)
                 .delete(remove)

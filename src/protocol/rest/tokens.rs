@@ -70,7 +70,7 @@ pub struct CanBody {
     path: String,
 }
 
-/// All routes of tokens.
+/// The routes of tokens by either set of names.
 pub fn routes(config: &mut ServiceConfig, at: impl Fn(&str) -> Vec<String>) {
     config
         .service(
@@ -84,14 +84,19 @@ pub fn routes(config: &mut ServiceConfig, at: impl Fn(&str) -> Vec<String>) {
                 .get(show)
                 .delete(revoke)
                 .default_service(other("GET, DELETE")),
-        )
+        );
+}
+
+/// Those that flowthings had not.
+pub fn routes_of_ours(config: &mut ServiceConfig) {
+    config
         .service(
-            web::resource(at("token/{id}/rotate"))
+            web::resource("/v5.0/{company}/token/{id}/rotate")
                 .post(rotate)
                 .default_service(other("POST")),
         )
         .service(
-            web::resource(at("token/{id}/can"))
+            web::resource("/v5.0/{company}/token/{id}/can")
                 .post(can)
                 .default_service(other("POST")),
         );

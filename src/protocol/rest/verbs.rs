@@ -36,27 +36,30 @@ pub fn routes(config: &mut ServiceConfig) {
         .configure(settings::routes);
     for (base, names) in BASES {
         let at = |rest: &str| addresses(base, names, rest);
-        events_at(config, names, at);
-        streams::routes(config, names, at);
+        events_at(config, at);
+        streams::routes(config, at);
         tokens::routes(config, at);
     }
+    tokens::routes_of_ours(config);
 }
 
-/// Where a resource is. Older clients put a slash behind it now and then (flowthings-go-client's
+/// Where a resource is that we call so. Older clients put a slash behind it now and then (flowthings-go-client's
 /// `DROP_POST`, the curl lines of "Creating additional Tokens for Devices").
 fn addresses(base: &str, names: Names, rest: &str) -> Vec<String> {
-    let plain = format!("{base}/{{company}}/{rest}");
+    let (object, below) = rest
+        .split_once('/')
+        .map_or((rest, ""), |(object, _)| (object, &rest[object.len()..]));
+    let plain = format!("{base}/{{company}}/{}{below}", names.called(object));
     match names {
         Names::Octave => vec![plain],
         Names::Flowthings => vec![plain.clone(), plain + "/"],
     }
 }
 
-fn events_at(config: &mut ServiceConfig, names: Names, at: impl Fn(&str) -> Vec<String>) {
-    let event = names.event();
+fn events_at(config: &mut ServiceConfig, at: impl Fn(&str) -> Vec<String>) {
     config
         .service(
-            web::resource(at(event))
+            web::resource(at("event"))
                 .get(found::find)
                 .post(publish)
                 .delete(found::remove_all)
@@ -64,7 +67,7 @@ fn events_at(config: &mut ServiceConfig, names: Names, at: impl Fn(&str) -> Vec<
                 .default_service(other("GET, POST, DELETE, MGET")),
         )
         .service(
-            web::resource(at(&format!("{event}/{{id}}")))
+            web::resource(at("event/{id}"))
                 .get(found::find)
                 .post(publish)
                 .delete(found::remove_all)
@@ -72,12 +75,12 @@ fn events_at(config: &mut ServiceConfig, names: Names, at: impl Fn(&str) -> Vec<
                 .default_service(other("GET, POST, DELETE, MGET")),
         )
         .service(
-            web::resource(at(&format!("{event}/{{id}}/aggregate")))
+            web::resource(at("event/{id}/aggregate"))
                 .post(aggregate::aggregate)
                 .default_service(other("POST")),
         )
         .service(
-            web::resource(at(&format!("{event}/{{id}}/{{event}}")))
+            web::resource(at("event/{id}/{event}"))
                 .get(found::show)
                 .delete(found::remove)
                 .put(refuse_change)

@@ -7,6 +7,7 @@
 pub mod objects;
 mod opening;
 mod render;
+mod since;
 
 pub use opening::{Opening, opened};
 pub use render::{acknowledge, drop_event, event, event_deflated, gap, refuse, subscribed};
@@ -17,16 +18,16 @@ use crate::domain::error::{Code, Refusal};
 use crate::domain::event::Draft;
 use crate::domain::limits::Limits;
 use crate::domain::path::Path;
-use crate::domain::position::{Epoch, Offset, Position};
+use crate::domain::position::Offset;
 use crate::domain::stream::Target;
 use crate::engine::filter::Filter;
 use crate::engine::subscription::{Terms, WhenSlow};
 use crate::protocol::events;
 use crate::protocol::names::Names;
 use crate::protocol::session::wire::objects::Object;
+use crate::protocol::session::wire::since::{Since, since};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
 
 /// The words for what can be asked.
 const KINDS: &str = "subscribe, unsubscribe, create, find, findmany, update, delete or heartbeat";
@@ -298,30 +299,6 @@ impl Members<'_> {
     }
 }
 
-/// The epoch of nothing.
-const NO_EPOCH: Epoch = Epoch::new(0);
-
-/// A place in a stream.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object with \"offset\" and \"epoch\"")]
-#[schema(as = Position)]
-pub struct PositionJson {
-    /// How its numbering was called; the stream's own if nothing is said.
-    epoch: Option<String>,
-    /// What was seen last; 0: nothing yet.
-    offset: u64,
-}
-
-impl PositionJson {
-    fn position(&self) -> Position {
-        Position {
-            // What we never printed is of another numbering, as is what we print no more.
-            epoch: self.epoch.as_deref().map(|text| Epoch::parse(text).unwrap_or(NO_EPOCH)),
-            offset: Offset(self.offset),
-        }
-    }
-}
-
 /// What is promised for later is refused by name, not passed over in silence.
 fn check_supported(later: &[(&str, bool)]) -> Result<(), Refusal> {
     match later.iter().find(|(_, is_there)| *is_there) {
@@ -330,38 +307,6 @@ fn check_supported(later: &[(&str, bool)]) -> Result<(), Refusal> {
             Err(Refusal::new(Code::RequestUnsupported, text))
         }
         None => Ok(()),
-    }
-}
-
-/// What was seen last: an offset, a position, or a time.
-#[derive(Clone, Copy)]
-enum Since {
-    Position(Position),
-    Time(u64),
-}
-
-fn since(value: &RawValue) -> Result<Since, Refusal> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct TimeJson {
-        time: u64,
-    }
-    let text = value.get();
-    if let Ok(offset) = serde_json::from_str(text) {
-        let (epoch, offset) = (None, Offset(offset));
-        return Ok(Since::Position(Position { epoch, offset }));
-    }
-    // An array of a struct's members in order is no object, whatever a parser makes of it.
-    let object = if text.starts_with('{') { text } else { "" };
-    if let Ok(TimeJson { time }) = serde_json::from_str(object) {
-        return Ok(Since::Time(time));
-    }
-    match serde_json::from_str::<PositionJson>(object) {
-        Ok(position) => Ok(Since::Position(position.position())),
-        Err(_) => {
-            let text = "\"since\" is an offset, {\"epoch\":…,\"offset\":…} or {\"time\":…} in milliseconds since 1970";
-            Err(Refusal::new(Code::FrameMalformed, text))
-        }
     }
 }
 
