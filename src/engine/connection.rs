@@ -23,8 +23,8 @@ pub struct Dialect {
     pub wire: Wire,
     /// An event.
     pub event: fn(&Event) -> Bytes,
-    /// A notice of events that will not come.
-    pub gap: fn(&StreamId, &Gap) -> Bytes,
+    /// A notice of events that will not come, of a stream that its reader may have a name for.
+    pub gap: fn(&StreamId, Option<&str>, &Gap) -> Bytes,
 }
 
 /// One socket's half of a conversation.
@@ -86,8 +86,8 @@ impl<P> Connection<P> {
     }
 
     /// Says that events will not come.
-    pub(super) fn tell(&mut self, stream: &StreamId, gap: &Gap) {
-        self.outbox.push_reply((self.dialect.gap)(stream, gap));
+    pub(super) fn tell(&mut self, stream: &StreamId, name: Option<&str>, gap: &Gap) {
+        self.outbox.push_reply((self.dialect.gap)(stream, name, gap));
     }
 
     /// A subscription is behind and wants a page of the log.

@@ -47,6 +47,8 @@ pub struct Terms {
     pub when_slow: WhenSlow,
     /// Which events it wants.
     pub filter: Option<Filter>,
+    /// What its reader calls the stream, where that is neither its id nor told with every event.
+    pub name: Option<Box<str>>,
 }
 
 /// What to do with a run of live events.

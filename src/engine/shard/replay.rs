@@ -103,12 +103,13 @@ impl<P> Shard<P> {
             return;
         }
         let filter = subscriber.terms.as_ref().and_then(|terms| terms.filter.as_ref());
+        let name = subscriber.terms.as_ref().and_then(|terms| terms.name.as_deref());
         let reason = read.reason(subscription.state(), page);
         let mut is_full = false;
         for event in &page.events {
             if let Some(gap) = subscription.skip_to(event.offset, reason) {
                 self.counts.missed += gap.count();
-                connection.tell(&read.stream, &gap);
+                connection.tell(&read.stream, name, &gap);
             }
             let is_wanted = filter.is_none_or(|filter| accepts(filter, event, self.now_ms));
             if is_wanted {
@@ -126,7 +127,7 @@ impl<P> Shard<P> {
             && let Some(gap) = subscription.skip_to(page.head.next(), reason)
         {
             self.counts.missed += gap.count();
-            connection.tell(&read.stream, &gap);
+            connection.tell(&read.stream, name, &gap);
         }
         connection.mark(key, &mut self.dirty);
         if !is_full {

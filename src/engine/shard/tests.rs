@@ -25,7 +25,7 @@ const THIRD: u64 = 3;
 static DIALECT: Dialect = Dialect {
     wire: Wire::Session,
     event: |event| frame(b'E', &event.stream, event.offset, event.offset),
-    gap: |stream, gap| frame(b'G', stream, gap.from, gap.to),
+    gap: |stream, _, gap| frame(b'G', stream, gap.from, gap.to),
 };
 
 fn frame(letter: u8, stream: &StreamId, from: Offset, to: Offset) -> Bytes {
@@ -221,6 +221,7 @@ impl World {
             let terms = Terms {
                 when_slow,
                 filter: (!all).then(third),
+                name: None,
             };
             self.shard
                 .subscribe(self.keys[at], id, subscription, Some(Box::new(terms)));

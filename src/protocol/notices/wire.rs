@@ -168,7 +168,7 @@ pub fn event(event: &Event) -> Bytes {
 }
 
 /// The notice that events will not come.
-pub fn gap(_: &StreamId, gap: &Gap) -> Bytes {
+pub fn gap(_: &StreamId, _: Option<&str>, gap: &Gap) -> Bytes {
     let count = gap.count();
     let plural = if count == 1 { "event was" } else { "events were" };
     failed(UNASKED, &format!("{count} {plural} not delivered"))
@@ -298,7 +298,7 @@ mod tests {
         let (from, to, reason) = (Offset(12), Offset(14), GapReason::Slow);
         let missed = r#"{"error":"3 events were not delivered","eventType":0}"#;
         assert_eq!(
-            gap(&StreamId::new([0; 12]), &Gap { from, to, reason }),
+            gap(&StreamId::new([0; 12]), None, &Gap { from, to, reason }),
             frame::text(missed)
         );
     }

@@ -214,7 +214,10 @@ fn subscribe(at: &Conversation, wish: Subscribe) -> Result<Outcome, Refusal> {
     if !wish.is_extended {
         return Ok(Outcome::nothing());
     }
-    let notice = subscribed.resume.told.map(|gap| wire::gap(&subscribed.stream.id, &gap));
+    let notice = subscribed
+        .resume
+        .told
+        .map(|gap| wire::gap(&subscribed.stream.id, None, &gap));
     let body = wire::subscribed(&subscribed);
     Ok(Outcome { body, notice })
 }

@@ -239,7 +239,12 @@ impl Members<'_> {
             .map(|text| Filter::parse(&text, limits.max_filter_bytes))
             .transpose()?;
         let when_slow = when_slow.map_or(Ok(WhenSlow::default()), |word| parse_when_slow(&word))?;
-        Ok(Some(Terms { when_slow, filter }))
+        let name = None;
+        Ok(Some(Terms {
+            when_slow,
+            filter,
+            name,
+        }))
     }
 
     fn create(&self, names: Names, limits: &Limits) -> Result<Create, Refusal> {

@@ -68,7 +68,7 @@ fn event_text(event: &Event, names: Names) -> String {
 }
 
 /// The notice that events will not come.
-pub fn gap(stream: &StreamId, gap: &Gap) -> Bytes {
+pub fn gap(stream: &StreamId, _: Option<&str>, gap: &Gap) -> Bytes {
     let (count, from, to, reason) = (gap.count(), gap.from, gap.to, gap.reason.word());
     let plural = if count == 1 { "event was" } else { "events were" };
     frame::text(&format!(
@@ -85,7 +85,7 @@ mod tests {
     fn a_gap_reads_as_documented() {
         let stream = StreamId::new([0; 12]);
         let (from, to, reason) = (Offset(12), Offset(40), GapReason::Retention);
-        let bytes = gap(&stream, &Gap { from, to, reason });
+        let bytes = gap(&stream, None, &Gap { from, to, reason });
         let expected = r#"{"type":"gap","head":{"msgId":null,"ok":true,"errors":[],"messages":["29 events were not delivered"]},"body":{"resource":"s000000000000000000000000","from":12,"to":40,"count":29,"reason":"retention"}}"#;
         assert_eq!(bytes, frame::text(expected));
     }
