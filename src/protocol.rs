@@ -4,6 +4,7 @@
 //! protocol is chosen by the path alone, never by looking into frames.
 
 pub mod account;
+pub mod channels;
 pub mod conversation;
 pub mod deflate;
 pub mod docs;
@@ -44,6 +45,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .configure(session::verbs::routes)
         .configure(notices::verbs::routes)
         .configure(rest::verbs::routes)
+        .configure(channels::verbs::routes)
         .default_service(web::to(operations::unknown));
 }
 
@@ -53,4 +55,4 @@ pub fn door(path: &str) -> Option<Door<'_>> {
 }
 
 /// Every protocol that has sockets.
-const DOORS: &[fn(&str) -> Option<Door<'_>>] = &[session::verbs::door, notices::verbs::door];
+const DOORS: &[fn(&str) -> Option<Door<'_>>] = &[session::verbs::door, notices::verbs::door, channels::socket::door];

@@ -42,8 +42,10 @@ fn registered() -> BTreeSet<String> {
                 continue;
             }
             let source = fs::read_to_string(path).expect("a source");
-            let routes = source.split("web::resource(\"").skip(1);
-            found.extend(routes.map(|rest| rest.split('"').next().expect("a route").to_owned()));
+            // Where an address may be written in several ways, the first one counts.
+            let routes = source.split("web::resource(").skip(1);
+            let quoted = routes.filter_map(|rest| rest.trim_start_matches('[').strip_prefix('"'));
+            found.extend(quoted.map(|rest| rest.split('"').next().expect("a route").to_owned()));
             // Those that have two names are there by both.
             let routes = source.split("web::resource(at(\"").skip(1);
             for route in routes.map(|rest| rest.split('"').next().expect("a route")) {

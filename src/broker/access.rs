@@ -9,7 +9,8 @@ use crate::database::now_ms;
 use crate::domain::company::{Changes, CompanySettings};
 use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::id::{SYSTEM, TokenKey};
-use crate::domain::scope::{Scope, ScopeJson};
+use crate::domain::path::Path;
+use crate::domain::scope::{Scope, ScopeJson, Verb};
 use crate::domain::session_id::SessionId;
 use crate::domain::token::{Access, Means, Token};
 use crate::domain::visitor::{Places, Visitor};
@@ -66,10 +67,16 @@ impl Broker {
 
     /// Opens a session of the asker.
     pub fn open_session(&self, access: &Access, ttl: Option<Duration>) -> Result<SessionId, Refusal> {
-        access.token.check(now_ms())?;
-        self.rates.open(access.token.key, &self.limits)?;
+        self.check_opening(access)?;
         let scope = access.narrowed.clone();
         self.sessions.issue(access.token.key, Wishes { scope, ttl })
+    }
+
+    /// Counts in that the asker lets somebody connect; refused when their token is no longer good, or with
+    /// `limit.rate`.
+    pub fn check_opening(&self, access: &Access) -> Result<(), Refusal> {
+        access.token.check(now_ms())?;
+        self.rates.open(access.token.key, &self.limits)
     }
 
     /// Takes a place for a connection of the session, at a place where its token may be used.
@@ -96,10 +103,12 @@ impl Broker {
         }
     }
 
-    /// Takes a place for a connection of whoever has shown otherwise than by a session who they are.
+    /// Takes a place for a connection of whoever has shown otherwise than by a session who they are; refused
+    /// with `ticket.used` for a ticket whose connection lives.
     pub fn take_seat(self: &Arc<Self>, access: Access, entry: Entry) -> Result<Seat, Refusal> {
         self.check_running()?;
-        self.enter(&access.token)?;
+        self.seats.claim(&entry)?;
+        self.enter(&access.token).inspect_err(|_| self.seats.release(&entry))?;
         Ok(Seat {
             access,
             entry,
@@ -176,6 +185,12 @@ impl Broker {
     /// A secret of our own for `purpose`, the same after a restart.
     pub fn key_for(&self, purpose: &str) -> [u8; 32] {
         self.catalogue.key_for(purpose).finalize().into_bytes().into()
+    }
+
+    /// Refused unless a token of ours is good and may do `verb` on `path`.
+    pub fn check_key(&self, key: TokenKey, verb: Verb, path: &Path) -> Result<(), Refusal> {
+        let token = self.catalogue.token(key)?;
+        access(token, &Visitor::default()).check_path(verb, path)
     }
 
     /// Refused when a connection's token is no longer good, whatever was or was not told of it.

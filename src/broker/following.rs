@@ -88,16 +88,26 @@ impl Broker {
         Ok(())
     }
 
-    /// Ends a subscription; that there was none is no mistake.
-    pub fn unsubscribe<P>(&self, worker: &Worker<P>, key: ConnectionKey, target: &Target) {
+    /// Whether a connection follows a stream.
+    pub fn is_following<P>(&self, worker: &Worker<P>, key: ConnectionKey, target: &Target) -> bool {
+        self.followed(worker, key, target).is_some()
+    }
+
+    /// The stream that is meant, if a connection follows it.
+    fn followed<P>(&self, worker: &Worker<P>, key: ConnectionKey, target: &Target) -> Option<StreamId> {
         let stream = match target {
-            Target::Id(id) => Some(*id),
+            Target::Id(id) => *id,
             Target::Path(_) => {
                 let found = self.catalogue.find(target).or_else(|| self.find_fleeting(target));
-                found.map(|stream| stream.id)
+                found?.id
             }
         };
-        let Some(stream) = stream.filter(|stream| worker.shard.borrow().subscribes(key, stream)) else {
+        worker.shard.borrow().subscribes(key, &stream).then_some(stream)
+    }
+
+    /// Ends a subscription; that there was none is no mistake.
+    pub fn unsubscribe<P>(&self, worker: &Worker<P>, key: ConnectionKey, target: &Target) {
+        let Some(stream) = self.followed(worker, key, target) else {
             return;
         };
         self.metrics.subscriptions.dec();

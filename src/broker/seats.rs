@@ -7,17 +7,21 @@ use crate::broker::watching::Watched;
 use crate::domain::error::{Code, Refusal};
 use crate::domain::limits::Limits;
 use crate::domain::session_id::SessionId;
-use crate::domain::ticket::Ticket;
+use crate::domain::ticket::{Ticket, TicketId};
 use crate::domain::token::{Access, Token};
 use crate::metrics::Metrics;
 use parking_lot::Mutex;
-use std::collections::{HashMap, hash_map};
+use std::collections::{HashMap, HashSet, hash_map};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The connections of a server, counted.
 #[derive(Default)]
-pub(super) struct Seats(Mutex<Counts>);
+pub(super) struct Seats {
+    counts: Mutex<Counts>,
+    /// The tickets of live connections; no more than there are connections.
+    tickets: Mutex<HashSet<TicketId>>,
+}
 
 #[derive(Default)]
 struct Counts {
@@ -53,7 +57,7 @@ pub struct Seat {
 impl Seats {
     /// Counts a connection in; refused with `limit.connections`.
     pub(super) fn enter(&self, token: &Token, limits: &Limits, metrics: &Metrics) -> Result<(), Refusal> {
-        let mut counts = self.0.lock();
+        let mut counts = self.counts.lock();
         let (most, most_each) = (limits.max_connections, limits.max_company_connections);
         if counts.total >= most {
             let text = format!("{most} connections are open, more are not allowed");
@@ -72,9 +76,27 @@ impl Seats {
         Ok(())
     }
 
+    /// Takes note of a ticket's connection; refused with `ticket.used` while it has another.
+    pub(super) fn claim(&self, entry: &Entry) -> Result<(), Refusal> {
+        if let Entry::Channels(ticket) = entry
+            && !self.tickets.lock().insert(ticket.id)
+        {
+            let text = "a live connection has this token; each client needs its own";
+            return Err(Refusal::new(Code::TicketUsed, text));
+        }
+        Ok(())
+    }
+
+    /// The connection has ended.
+    pub(super) fn release(&self, entry: &Entry) {
+        if let Entry::Channels(ticket) = entry {
+            self.tickets.lock().remove(&ticket.id);
+        }
+    }
+
     /// Counts a connection out.
     pub(super) fn leave(&self, token: &Token, metrics: &Metrics) {
-        let mut counts = self.0.lock();
+        let mut counts = self.counts.lock();
         counts.total -= 1;
         if let hash_map::Entry::Occupied(mut of_company) = counts.by_company.entry(token.company_id) {
             *of_company.get_mut() -= 1;
@@ -88,7 +110,7 @@ impl Seats {
 
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        self.0.lock().total
+        self.counts.lock().total
     }
 }
 
@@ -110,6 +132,7 @@ impl Drop for Seat {
             self.broker.watching.leave(watched);
         }
         self.broker.seats.leave(&self.access.token, &self.broker.metrics);
+        self.broker.seats.release(&self.entry);
         if let Entry::Session(session) = &self.entry {
             self.broker.sessions.leave(session);
         }

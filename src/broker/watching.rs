@@ -5,12 +5,13 @@
 //! shown of a company tells nothing of another; a connection is listed as long as it has its seat.
 
 use crate::broker::Broker;
-use crate::broker::seats::Seat;
+use crate::broker::seats::{Entry, Seat};
 use crate::database::now_ms;
 use crate::domain::audit::{Action, Note};
 use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::event::Wire;
 use crate::domain::id::{ConnectionId, TokenKey};
+use crate::domain::ticket::Ticket;
 use crate::domain::token::{Access, Token};
 use crate::engine::connection::ConnectionKey;
 use crate::hub::WorkerId;
@@ -41,6 +42,8 @@ pub struct Watched {
     pub peer: Option<SocketAddr>,
     /// When it came, in milliseconds since 1970.
     pub since_ms: u64,
+    /// What it was let in with, if it is one of channels.
+    pub ticket: Option<Box<Ticket>>,
     at: (WorkerId, ConnectionKey),
     sent: AtomicU64,
     waiting: AtomicU64,
@@ -171,6 +174,27 @@ impl Room {
         )
     }
 
+    /// Connections of channels, the newest `most` of those that are `wanted`, and how many these are; looked
+    /// through a few at a time.
+    fn tickets(&self, most: usize, wanted: impl Fn(&Watched) -> bool) -> (Vec<Arc<Watched>>, usize) {
+        let (mut found, mut total) = (Vec::new(), 0);
+        let mut next = Some(Unbounded);
+        while let Some(to) = next.take() {
+            let live = self.live.lock();
+            let some = live.connections.range((Unbounded, to)).rev().take(COUNTED);
+            for (place, (id, watched)) in some.enumerate() {
+                if watched.ticket.is_some() && wanted(watched) {
+                    total += 1;
+                    if found.len() < most {
+                        found.push(Arc::clone(watched));
+                    }
+                }
+                next = (place + 1 == COUNTED).then_some(Excluded(*id));
+            }
+        }
+        (found, total)
+    }
+
     /// Adds up, a few at a time, so that those who come and go hardly wait.
     pub(super) fn sums(&self) -> Sums {
         // Read first: who ends meanwhile is missed rather than counted twice.
@@ -202,12 +226,17 @@ impl Seat {
         let token = &self.access.token;
         let room = self.broker.watching.room(token.company_id);
         let since_ms = now_ms();
+        let ticket = match &self.entry {
+            Entry::Channels(ticket) => Some(Box::new(ticket.clone())),
+            Entry::Session(_) | Entry::Notices { .. } => None,
+        };
         let watched = room.enter(since_ms, |id| Watched {
             id,
             token: Arc::clone(token),
             wire,
             peer,
             since_ms,
+            ticket,
             at,
             sent: AtomicU64::default(),
             waiting: AtomicU64::default(),
@@ -231,6 +260,14 @@ impl Broker {
         let live = room.live.lock();
         let page = live.connections.values().rev().skip(start).take(limit);
         Ok((page.cloned().collect(), live.connections.len()))
+    }
+
+    /// The newest `most` connections of channels, and how many there are: for a user those of the company, for
+    /// a restricted token those that it let in.
+    pub fn channel_connections(&self, access: &Access, most: usize) -> (Vec<Arc<Watched>>, usize) {
+        let room = self.watching.room(access.token.company_id);
+        let sees_all = access.token.user.is_some();
+        room.tickets(most, |watched| sees_all || watched.token.key == access.token.key)
     }
 
     /// Has a connection told goodbye; refused with `connection.unknown`. For users of its company.

@@ -50,9 +50,13 @@ catalogue! {
     SessionLapsed = "session.lapsed", 401, None, false, "Open a new session with POST /session; connect within its time to live.";
     TokenRevoked = "token.revoked", 401, Some(4001), false, "Ask for a new token, then open a new session with it.";
     TokenExpired = "token.expired", 401, Some(4002), false, "Ask for a new token, then open a new session with it.";
+    TicketRefused = "ticket.refused", 401, None, false, "Get a token with POST /api/v1/connections/ (or /api/v1/tokens/ for a channel) and use it unchanged.";
+    TicketExpired = "ticket.expired", 401, None, false, "Get a new token; connection and channel tokens are good for five minutes.";
+    TicketUsed = "ticket.used", 409, None, true, "Get a token of its own for each client, or close the connection that has this one.";
     OriginDenied = "origin.denied", 403, None, false, "Add the page's origin to STREAMGATE_ALLOWED_ORIGINS, or to the token's origins.";
     AddressDenied = "address.denied", 403, None, false, "Come from a network that the token lists, or use another token.";
     ScopeDenied = "scope.denied", 403, None, false, "Use a token or session whose scope allows this verb on this path.";
+    ChannelDenied = "channel.denied", 403, None, false, "Do what the text says, or change the company's settings allowClientSend, allowChannelSubscription or allowChannelAuthorization.";
     StreamUnknown = "stream.unknown", 404, None, false, "Create the stream first, or check its id or path.";
     StreamExists = "stream.exists", 409, None, false, "Use the stream that is there, or another path.";
     CompanyUnknown = "company.unknown", 404, None, false, "Create it with: streamgate company add NAME";
@@ -68,6 +72,7 @@ catalogue! {
     NameMalformed = "name.malformed", 400, None, false, "Use another name; the text says what it may hold.";
     PasswordMalformed = "password.malformed", 400, None, false, "Use a longer password, or one of fewer than 1024 bytes.";
     PathMalformed = "path.malformed", 400, None, false, "A path is /<company>/<segment>…, at most 128 characters.";
+    ChannelMalformed = "channel.malformed", 400, None, false, "A channel is letters and digits in parts with a dot between them, at most 100 characters, and no reserved word.";
     BodyMalformed = "body.malformed", 400, None, false, "Correct the body; the text says where it stops being right.";
     BodyEncoding = "body.encoding", 415, None, false, "Send the body as it is or with Content-Encoding gzip.";
     ConnectionUnknown = "connection.unknown", 404, None, false, "List the connections that there are; this one has ended.";

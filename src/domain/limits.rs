@@ -16,6 +16,9 @@ pub struct Limits {
     /// Largest message a socket may send, in bytes, whole or in fragments.
     #[arg(long, env = "STREAMGATE_MAX_FRAME_BYTES", default_value_t = 65_536, value_parser = at_least_1)]
     pub max_frame_bytes: usize,
+    /// Largest frame a RootSocket client may send, in bytes; a larger one is told and passed over.
+    #[arg(long, env = "STREAMGATE_MAX_CHANNEL_FRAME_BYTES", default_value_t = 1_048_576, value_parser = at_least_1)]
+    pub max_channel_frame_bytes: usize,
     /// Most events in one publishing request.
     #[arg(long, env = "STREAMGATE_MAX_BATCH_EVENTS", default_value_t = 1_000, value_parser = at_least_1)]
     pub max_batch_events: usize,

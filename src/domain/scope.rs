@@ -158,6 +158,11 @@ impl Scope {
         rule.map(|(pattern, verbs)| (pattern, *verbs))
     }
 
+    /// Whether `verb` is allowed on any path.
+    pub fn grants(&self, verb: Verb) -> bool {
+        self.0.iter().any(|(_, verbs)| verbs.has(verb))
+    }
+
     /// Whether anything at all is allowed on `path`.
     pub fn touches(&self, path: &Path) -> bool {
         let mut rules = self.0.iter();
@@ -190,6 +195,7 @@ mod tests {
         assert!(!scope.allows(Verb::Write, &path("/acme/door/1")));
         assert!(scope.allows(Verb::Write, &path("/acme/bell")));
         assert!(!scope.allows(Verb::Read, &path("/acme/window")));
+        assert!(scope.grants(Verb::Read) && scope.grants(Verb::Write) && !scope.grants(Verb::Manage));
     }
 
     #[test]

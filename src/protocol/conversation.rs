@@ -73,6 +73,8 @@ pub enum Binary {
     Close,
     /// Nothing.
     Ignore,
+    /// This answers.
+    Answer(fn(&Rc<Conversation>)),
 }
 
 impl Speech {
@@ -309,11 +311,14 @@ impl Conversation {
                     answer(self);
                 }
             }
-            Arrival::Binary if matches!(self.speech.binary, Binary::Ignore) => {}
-            Arrival::Binary => {
-                let text = "this protocol has text messages only";
-                self.refuse(&Refusal::new(Code::FrameBinary, text));
-            }
+            Arrival::Binary => match self.speech.binary {
+                Binary::Close => {
+                    let text = "this protocol has text messages only";
+                    self.refuse(&Refusal::new(Code::FrameBinary, text));
+                }
+                Binary::Ignore => {}
+                Binary::Answer(answer) => answer(self),
+            },
             Arrival::Close(reason) => {
                 self.line.end(Ending::Peer);
                 let frame = frame::close_back(reason.as_ref());

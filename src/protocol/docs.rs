@@ -5,6 +5,7 @@
 //! the closed list of refusals.
 
 mod account;
+mod channels;
 mod company;
 mod document;
 mod events;

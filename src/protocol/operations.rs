@@ -105,6 +105,7 @@ fn clipped(method: &Method) -> &str {
 fn envelope(request: &HttpRequest) -> Envelope {
     match Names::of_path(request.path()) {
         Some(_) => Envelope::Rest,
+        None if request.path().starts_with("/api/v1/") => Envelope::Detail,
         None => Envelope::Session,
     }
 }

@@ -1,4 +1,4 @@
-//! Outcomes as HTTP answers: the two envelopes, and refusals and faults in either.
+//! Outcomes as HTTP answers: the envelopes, and refusals and faults in either.
 //!
 //! Key order is that of the services whose protocols these are (session: founding documents;
 //! REST: docs.octave.dev, flowthings' Head-Error.json). Invariant: a fault shows nothing of its
@@ -26,6 +26,8 @@ pub enum Envelope {
     Session,
     /// `{"head":{"status":…,"ok":…,"messages":…,"errors":…,"references":{}},"body":…}`
     Rest,
+    /// `{"detail":…,"code":…}` for a refusal, and a success as it is (rootsocket/front, utils/error.ts).
+    Detail,
 }
 
 /// What was done.
@@ -78,6 +80,7 @@ impl Envelope {
                 body,
                 "}",
             ],
+            Envelope::Detail => &[body],
             Envelope::Rest => &[
                 r#"{"head":{"status":"#,
                 status,
@@ -101,6 +104,7 @@ impl Envelope {
             Envelope::Session => {
                 format!(r#"{{"head":{{"ok":false,"status":{status},"errors":[{text}],"code":"{code}"}},"body":{{}}}}"#)
             }
+            Envelope::Detail => format!(r#"{{"detail":{text},"code":"{code}"}}"#),
             Envelope::Rest => format!(
                 r#"{{"head":{{"status":{status},"ok":false,"messages":[],"errors":[{text}],"references":{{}},"code":"{code}"}},"body":{{}}}}"#
             ),
@@ -227,5 +231,7 @@ mod tests {
             Envelope::Session.failure(&refusal),
             format!(r#"{{"head":{head},"body":{{}}}}"#)
         );
+        let detail = r#"{"detail":"no \"stream\"","code":"stream.unknown"}"#;
+        assert_eq!(Envelope::Detail.failure(&refusal), detail);
     }
 }

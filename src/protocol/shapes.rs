@@ -4,6 +4,7 @@
 //! true, because the tests hold every answer of the server against that description.
 
 pub mod account;
+pub mod channels;
 pub mod company;
 pub mod older;
 pub mod watch;

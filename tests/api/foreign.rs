@@ -1,7 +1,8 @@
 //! Every route with another company's credentials and another company's ids: nothing is shown,
 //! nothing is changed.
 //!
-//! The routes are read from the API's own description, so that none is forgotten.
+//! The routes are read from the API's own description, so that none is forgotten. Below `/api/v1/` the key
+//! says the company, so a stranger's is good, for what is the stranger's.
 
 use crate::stage::{Account, Answer, Stage};
 use serde_json::{Value, json};
@@ -53,15 +54,25 @@ fn body(method: &str, path: &str) -> &'static str {
 
 /// Every operation under `/v5.0/` and the older bases: its method and the template of its address.
 fn operations() -> Vec<(String, String)> {
+    let found = operations_below(&["/v5.0/", "/v4.0/", "/v0.1/"]);
+    assert!(found.len() >= 70, "{found:?}");
+    assert!(found.contains(&("mget".to_owned(), "/v0.1/{company}/drop".to_owned())));
+    found
+}
+
+fn operations_below(bases: &[&str]) -> Vec<(String, String)> {
     let document = serde_json::to_value(docs::document()).expect("a document");
     let paths = document["paths"].as_object().expect("paths");
     let mut found = Vec::new();
     for (template, item) in paths {
         let templates: Vec<String> = match template.strip_prefix("/{base}/") {
             Some(rest) => ["v0.1", "v4.0"].map(|base| format!("/{base}/{rest}")).into(),
-            None if template.starts_with("/v5.0/") => vec![template.clone()],
-            None => continue,
+            None => vec![template.clone()],
         };
+        let templates: Vec<String> = templates
+            .into_iter()
+            .filter(|template| bases.iter().any(|base| template.starts_with(base)))
+            .collect();
         let methods = item.as_object().expect("an object").keys();
         let methods = methods.map(|name| name.trim_start_matches("x-"));
         let methods = methods.filter(|name| ["get", "post", "put", "delete", "mget"].contains(name));
@@ -69,8 +80,6 @@ fn operations() -> Vec<(String, String)> {
             found.extend(templates.iter().map(|template| (method.to_owned(), template.clone())));
         }
     }
-    assert!(found.len() >= 70, "{found:?}");
-    assert!(found.contains(&("mget".to_owned(), "/v0.1/{company}/drop".to_owned())));
     found
 }
 
@@ -223,5 +232,85 @@ async fn no_route_of_ones_own_company_leads_to_what_is_anothers() {
         assert!(refused(&answer), "{method} {path}: {answer:?}");
     }
     assert_eq!(state(&stage).await, before);
+    stage.end().await;
+}
+
+/// Every operation below `/api/v1/` but the socket, with a body that would do something.
+fn keyed() -> Vec<(String, String)> {
+    let mut found = operations_below(&["/api/v1/"]);
+    found.retain(|(_, template)| !template.contains("{token}"));
+    assert!(found.len() >= 4, "{found:?}");
+    found
+}
+
+const TO_DOOR: &str = r#"{"category":1,"channel":"door","data":"mallory"}"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_route_that_takes_a_key_is_open_without_one() {
+    let (stage, ..) = stage().await;
+    let before = state(&stage).await;
+    let session = stage.session(&stage.alice).await;
+    let bearer = format!("Bearer {}", stage.alice.token);
+    let ticket = stage.connection_token(&stage.alice.token).await;
+    let guessed = "x".repeat(stage.alice.token.len());
+    for (method, path) in keyed() {
+        let (method, body) = (method.to_uppercase(), if method == "get" { "" } else { TO_DOOR });
+        for wrong in [
+            &session,
+            &bearer,
+            &ticket,
+            &guessed,
+            "alice",
+            stage.alice.key.to_string().as_str(),
+        ] {
+            let answer = stage.ask_with_key(&method, &path, wrong, body).await;
+            assert_eq!(
+                (answer.status, &*answer.code()),
+                (401, "auth.refused"),
+                "{method} {path}"
+            );
+        }
+        // Who says it as other routes want it has not said it.
+        for account in [None, Some(&stage.alice)] {
+            let answer = stage.request(&method, &path, account, body).await;
+            assert_eq!(
+                (answer.status, &*answer.code()),
+                (401, "auth.missing"),
+                "{method} {path}"
+            );
+        }
+    }
+    assert_eq!(state(&stage).await, before);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_strangers_key_leads_to_what_is_the_strangers() {
+    let (stage, _, strangers) = stage().await;
+    let key = &strangers[0].token;
+    let before = state(&stage).await;
+    let mut ours = stage.channels(&stage.alice.token).await;
+    ours.join("door").await;
+    for (method, path) in keyed() {
+        let (method, body) = (method.to_uppercase(), if method == "get" { "" } else { TO_DOOR });
+        let answer = stage.ask_with_key(&method, &path, key, body).await;
+        assert_eq!(answer.status, 200, "{method} {path}: {answer:?}");
+        if method == "GET" {
+            assert_eq!(answer.text, "{}", "who is connected is acme's business");
+        }
+    }
+    let mut theirs = stage.channels(key).await;
+    theirs.join("door").await;
+    stage.send_message(&stage.alice.token, "door", "ours").await;
+    assert_eq!(ours.message().await.1, "ours");
+    theirs.assert_silent().await;
+    drop((ours, theirs));
+    let mut after = state(&stage).await;
+    // The event that we sent ourselves.
+    after[4]
+        .as_array_mut()
+        .expect("events")
+        .retain(|event| event["elems"] != json!({"raw": "ours"}));
+    assert_eq!(after, before);
     stage.end().await;
 }

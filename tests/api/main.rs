@@ -2,6 +2,7 @@
 
 mod audit;
 mod authority;
+mod channels;
 mod company;
 mod compression;
 mod conditional;

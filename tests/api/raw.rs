@@ -138,7 +138,12 @@ impl RawSocket {
 
     /// Asks for the upgrade and asserts that it is granted.
     pub async fn upgrade(&mut self, session: &str) {
-        self.send(upgrade_request(session).as_bytes()).await;
+        self.open_at(&format!("/session/{session}/ws")).await;
+    }
+
+    /// The same, at any path.
+    pub async fn open_at(&mut self, path: &str) {
+        self.send(upgrade_at(path, "").as_bytes()).await;
         let head = self.head().await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     }

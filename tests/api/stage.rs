@@ -84,9 +84,11 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
-    /// `head.code` of a refusal.
+    /// The code of a refusal, which is in its head if it has one.
     pub fn code(&self) -> String {
-        self.json()["head"]["code"].as_str().unwrap_or_default().to_owned()
+        let json = self.json();
+        let code = json["head"]["code"].as_str().or(json["code"].as_str());
+        code.unwrap_or_default().to_owned()
     }
 }
 

@@ -1,14 +1,15 @@
 //! Plays the files of `transcripts/`: the protocol as a conversation, byte for byte.
 //!
 //! `# …` a comment, `> …` a frame sent, `< …` the next frame received, `POST path body` an HTTP
-//! request by alice, `= 201 …` its status and body, `close` our goodbye. `open NAME PATH` opens
-//! another socket, `open NAME PATH Header: value` with a header; `NAME> …` and `NAME< …` are its frames.
-//! In what is sent and expected `$key` is alice's token; there is a user george, too. In what is sent and
-//! expected `$door`, `$other` and `$foreign` are stream ids (`/acme/door`, `/acme/other`, and
+//! request by alice, `= 201 …` its status and body, `close` our goodbye, `settle {…}` a change of acme's
+//! settings. `open NAME PATH` opens another socket, `open NAME PATH Header: value` with a header; `NAME> …`
+//! and `NAME< …` are its frames. In what is sent and expected `$key` is alice's token, and in a path to be
+//! opened `$ticket` a new connection token of hers; there is a user george, too. In what is sent and expected `$door`, `$other` and `$foreign` are stream ids (`/acme/door`, `/acme/other`, and
 //! `/umbrella/door` of another company). In what is expected `$e`, `$s` and `$i` stand for any
-//! event, stream or identity id, `$n` for any number and `$t` for any epoch.
+//! event, stream or identity id, `$n` for any number, `$t` for any epoch, `$h` for 32 hexadecimal
+//! digits and `$j` for a JWT.
 
-use crate::stage::{Socket, Stage};
+use crate::stage::{Answer, Socket, Stage};
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -25,7 +26,16 @@ pub async fn play_all(protocol: &str) {
     assert!(!files.is_empty());
     for file in files {
         let text = std::fs::read_to_string(&file).expect("a transcript");
-        play(&file.file_name().expect("a name").to_string_lossy(), &text).await;
+        let name = file.file_name().expect("a name").to_string_lossy();
+        play(&name, &text).await;
+    }
+}
+
+/// A request of alice's, who says who she is as the address wants it.
+async fn request(stage: &Stage, method: &str, path: &str, body: &str) -> Answer {
+    match path.starts_with("/api/v1/") {
+        true => stage.ask_with_key(method, path, &stage.alice.token, body).await,
+        false => stage.request(method, path, Some(&stage.alice), body).await,
     }
 }
 
@@ -57,16 +67,13 @@ async fn play(name: &str, text: &str) {
             ("<", expected) => check(&place, &fill(expected), &socket.text().await),
             (method @ ("GET" | "POST" | "PUT" | "DELETE" | "MGET"), rest) => {
                 let (path, body) = rest.split_once(' ').unwrap_or((rest, ""));
-                answer = Some(
-                    stage
-                        .request(method, &fill(path), Some(&stage.alice), &fill(body))
-                        .await,
-                );
+                answer = Some(request(&stage, method, &fill(path), &fill(body)).await);
             }
             ("=", expected) => {
                 let answer = answer.take().unwrap_or_else(|| panic!("{place}: no request before"));
                 check(&place, &fill(expected), &format!("{} {}", answer.status, answer.text));
             }
+            ("settle", settings) => stage.settle(settings.parse().expect("JSON")).await,
             ("open", rest) => {
                 let (socket, rest) = rest.split_once(' ').expect("a name and a path");
                 others.insert(socket, open(&stage, &fill(rest)).await);
@@ -93,6 +100,10 @@ async fn play(name: &str, text: &str) {
 async fn open(stage: &Stage, line: &str) -> Socket {
     let (path, header) = line.split_once(' ').unwrap_or((line, ""));
     let header = header.split_once(": ");
+    let path = match path.contains("$ticket") {
+        true => path.replace("$ticket", &stage.connection_token(&stage.alice.token).await),
+        false => path.to_owned(),
+    };
     let url = format!("ws://{}{path}", stage.address);
     let opened = stage.try_open(&url, header.as_slice()).await;
     opened.unwrap_or_else(|refusal| panic!("{path}: {refusal:?}"))
@@ -102,7 +113,7 @@ fn check(place: &str, expected: &str, got: &str) {
     assert!(matches(expected, got), "{place}\nexpected {expected}\n     got {got}");
 }
 
-/// Whether `got` is `expected`, with the wildcards `$e`, `$s`, `$i`, `$n` and `$t`.
+/// Whether `got` is `expected`, with the wildcards.
 fn matches(mut expected: &str, mut got: &str) -> bool {
     while let Some(at) = expected.find('$') {
         let Some(rest) = got.strip_prefix(&expected[..at]) else {
@@ -111,10 +122,13 @@ fn matches(mut expected: &str, mut got: &str) -> bool {
         let kind = expected[at + 1..].chars().next().unwrap_or(' ');
         let run = |rest: &str, is: fn(u8) -> bool| rest.bytes().take_while(|byte| is(*byte)).count();
         let is_hex = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let is_jwt = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         let is_base32 = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z');
         let (length, is_right) = match kind {
             'n' => (run(rest, |byte| byte.is_ascii_digit()), 1..=20),
             't' => (run(rest, is_base32), 8..=8),
+            'h' => (run(rest, is_hex), 32..=32),
+            'j' => (run(rest, is_jwt), 100..=2_048),
             letter if rest.starts_with(letter) => (1 + run(&rest[1..], is_hex), 25..=25),
             _ => return false,
         };
@@ -141,4 +155,9 @@ fn wildcards_take_what_they_stand_for_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_session_protocol_reads_as_its_transcripts() {
     play_all("session").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_channels_protocol_reads_as_its_transcripts() {
+    play_all("channels").await;
 }

@@ -2,7 +2,7 @@
 
 use crate::protocol::docs::operation::{Method, Operation};
 use crate::protocol::docs::{
-    account, company, events, keys, older, people, security, service, sessions, streams, tokens, watch,
+    account, channels, company, events, keys, older, people, security, service, sessions, streams, tokens, watch,
 };
 use std::collections::BTreeMap;
 use utoipa::openapi::extensions::Extensions;
@@ -45,6 +45,10 @@ const TAGS: &[(&str, &str)] = &[
         "The same for clients of flowthings.io: a drop is an event, a flow a stream. They may send X-Auth-Account for \
          X-Auth-Company, and no user; ids may begin with `f` and `d`.",
     ),
+    (
+        "RootSocket clients",
+        "What clients of RootSocket ask for, whose key is a token of ours, and nothing else, in `Authorization`.",
+    ),
     ("The server", "Is it well, and what has it counted?"),
 ];
 
@@ -61,6 +65,7 @@ fn operations() -> Vec<Operation> {
         account::operations(),
         keys::operations(),
         older::operations(),
+        channels::operations(),
         service::operations(),
     ]
     .into_iter()

@@ -7,6 +7,7 @@ use crate::domain::error::Code;
 use crate::domain::stream::RULE_NUMBERS;
 use crate::protocol::docs::security;
 use crate::protocol::shapes;
+use crate::protocol::shapes::channels::Detail;
 use crate::protocol::shapes::{Head, Refusal, SessionHead, SessionRefusal};
 use std::collections::BTreeMap;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
@@ -25,8 +26,17 @@ pub enum Who {
     Asker,
     /// The same, or whoever has a signed token.
     Opener,
+    /// Whoever has a token, sent alone.
+    Keyholder,
     /// Anybody; a login, if there is one, is what it is about.
     Visitor,
+}
+
+/// Where a refusal has its code.
+#[derive(Clone, Copy)]
+enum CodeAt {
+    Head,
+    Top,
 }
 
 /// What a body or an answer looks like: a schema, and those that it refers to.
@@ -281,6 +291,15 @@ impl Operation {
         self.path.starts_with("/v5.0/") || self.path.starts_with("/{base}/")
     }
 
+    /// How its refusals look, and where their code stands.
+    fn refusal_shape(&self) -> (Shape, CodeAt) {
+        match self.path {
+            path if path.starts_with("/api/v1/") => (Shape::of::<Detail>(), CodeAt::Top),
+            _ if self.is_rest() => (Shape::of::<Refusal>(), CodeAt::Head),
+            _ => (Shape::of::<SessionRefusal>(), CodeAt::Head),
+        }
+    }
+
     /// The operation as the document has it; the schemas it refers to go to `named`.
     pub fn build(mut self, named: &mut BTreeMap<String, RefOr<Schema>>) -> utoipa::openapi::path::Operation {
         let refusals = self.refusals();
@@ -315,23 +334,23 @@ impl Operation {
                 codes.push(*code);
             }
         }
-        let shape = match self.is_rest() {
-            true => Shape::of::<Refusal>(),
-            false => Shape::of::<SessionRefusal>(),
-        };
+        let (shape, at) = self.refusal_shape();
         self.named.extend(shape.named);
         let by_status = by_status.into_iter();
         by_status
-            .map(|(status, codes)| (status, refusal(&shape.schema, &codes)))
+            .map(|(status, codes)| (status, refusal(&shape.schema, at, &codes)))
             .collect()
     }
 }
 
 /// The answer that refuses with one of these codes.
-fn refusal(schema: &RefOr<Schema>, codes: &[Code]) -> Response {
+fn refusal(schema: &RefOr<Schema>, at: CodeAt, codes: &[Code]) -> Response {
     let names: Vec<String> = codes.iter().map(|code| format!("`{}`", code.entry().code)).collect();
-    let head = ObjectBuilder::new().property("code", shapes::codes(codes));
-    let narrowed = ObjectBuilder::new().property("head", head);
+    let narrowed = ObjectBuilder::new().property("code", shapes::codes(codes));
+    let narrowed = match at {
+        CodeAt::Head => ObjectBuilder::new().property("head", narrowed),
+        CodeAt::Top => narrowed,
+    };
     let schema = AllOfBuilder::new().item(schema.clone()).item(narrowed);
     let content = ContentBuilder::new().schema(Some(schema)).build();
     let mut response = ResponseBuilder::new().description(names.join(", "));
@@ -355,6 +374,7 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("id", "^[a-z0-9]{1,64}$", "Its id."),
     ("event", "^e[0-9a-f]{24}$", "The event's id."),
     ("name", "^[A-Za-z0-9_.@+-]{1,64}$", "The user's name."),
+    ("token", r"^[A-Za-z0-9_.-]{1,2048}$", "The connection token."),
 ];
 
 fn path_parameters(path: &str) -> Vec<Parameter> {

@@ -11,6 +11,7 @@ const TOKEN: &str = "X-Auth-Token";
 const COOKIE: &str = "streamgate";
 const PAGE: &str = "X-Streamgate-Page";
 const BEARER: &str = "Bearer";
+const KEY: &str = "Authorization";
 
 /// All schemes by the names that requirements have for them.
 pub fn schemes() -> Vec<(&'static str, SecurityScheme)> {
@@ -36,6 +37,13 @@ pub fn schemes() -> Vec<(&'static str, SecurityScheme)> {
             header("X-Streamgate-Page", "`1`; a cookie without it counts for nothing."),
         ),
         (BEARER, SecurityScheme::Http(bearer)),
+        (
+            KEY,
+            header(
+                "Authorization",
+                "A master token, or a restricted one, without `Bearer`.",
+            ),
+        ),
     ]
 }
 
@@ -58,6 +66,7 @@ pub fn requirements(who: Who, path: &str) -> Vec<SecurityRequirement> {
         Who::Anybody => Vec::new(),
         Who::Asker => vec![master(), restricted(), login()],
         Who::Visitor => vec![login(), SecurityRequirement::default()],
+        Who::Keyholder => vec![together(&[&[KEY]])],
         Who::Opener => vec![master(), restricted(), login(), together(&[&[BEARER]])],
     }
 }
