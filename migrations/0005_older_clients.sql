@@ -17,6 +17,12 @@ create trigger company_added after insert on company begin
     insert into change (kind, subject) values ('company', cast(new.name as blob));
 end;
 
+-- Users are noted when they go, by company and name, so that it can be told.
+create trigger user_removed after delete on user begin
+    insert into change (kind, subject)
+    select 'user', cast(name || '/' || old.name as blob) from company where company_id = old.company_id;
+end;
+
 create trigger company_settled after insert on company_setting begin
     insert into change (kind, subject)
     select 'company', cast(name as blob) from company where company_id = new.company_id;

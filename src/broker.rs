@@ -42,6 +42,7 @@ use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::event::Draft;
 use crate::domain::id::{IdentityId, StreamId};
 use crate::domain::limits::Limits;
+use crate::domain::news::News;
 use crate::domain::scope::Verb;
 use crate::domain::stream::{Stream, Target};
 use crate::domain::token::Access;
@@ -214,6 +215,9 @@ impl Broker {
         // Whoever found a stream just before it went may have published just after.
         let gone_before = std::mem::replace(&mut *self.gone.lock(), ended.streams);
         gone_before.iter().for_each(|stream| self.log.forget(stream));
+        for (company, user) in &ended.users {
+            self.tell_news(company, News::Removed, user).await;
+        }
         Ok(())
     }
 

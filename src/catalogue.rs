@@ -28,7 +28,7 @@ use crate::catalogue::mirror::Mirror;
 use crate::database::Database;
 use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::id::{StreamId, TokenKey};
-use crate::domain::path::{Path, UserName};
+use crate::domain::path::{CompanyName, Path, UserName};
 use crate::domain::stream::{Stream, Target};
 use crate::domain::token::Token;
 use crate::engine::filter::Filter;
@@ -90,6 +90,8 @@ pub struct Ended {
     pub streams: Vec<StreamId>,
     /// Streams that are new or different.
     pub changed: Vec<Arc<Stream>>,
+    /// Users who were removed.
+    pub users: Vec<(CompanyName, UserName)>,
 }
 
 impl Catalogue {
@@ -315,6 +317,10 @@ impl Catalogue {
             database::Subject::Company(name) => {
                 let company = self.load_company(&name).await?;
                 self.mirror.write().put_company(name, company);
+            }
+            database::Subject::User(company, user) => {
+                let names = CompanyName::parse(&company).and_then(|company| Ok((company, UserName::parse(&user)?)));
+                ended.users.extend(names);
             }
             database::Subject::Login(hash) => {
                 let login = self.load_login(&hash).await?;

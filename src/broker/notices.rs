@@ -18,6 +18,9 @@ use crate::domain::visitor::Visitor;
 use crate::log::Publication;
 use std::sync::Arc;
 
+/// What is shown of an origin.
+const ORIGIN_CHARS: usize = 128;
+
 impl Broker {
     /// Takes a place at a company's notices for whoever presents a key of the company's that may read
     /// them, or else comes from an origin that it approves of.
@@ -37,8 +40,9 @@ impl Broker {
         let found = self.company_settings(company).ok_or_else(unknown)?;
         let origin = visitor.origin.unwrap_or_default();
         if origin.is_empty() || !found.settled.approves(origin) {
-            // Which one it was is what everybody asks who is let in nowhere.
-            tracing::info!(target: "streamgate::access", company, origin = ?origin, "origin not approved for notices");
+            // Clients are told nothing, so it is here that people look for which origin it was.
+            let shown: String = origin.chars().take(ORIGIN_CHARS).collect();
+            tracing::info!(target: "streamgate::access", company, origin = ?shown, "origin not approved");
             let text = "no expression of \"approvedSocketDomains\" is found in this origin";
             return Err(Refusal::new(Code::OriginDenied, text));
         }

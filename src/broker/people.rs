@@ -228,9 +228,7 @@ impl Broker {
         }
         let company = &access.token.company;
         self.catalogue.remove_user(company, name, &access.actor()).await?;
-        self.follow_changes().await?;
-        self.tell_news(company, News::Removed, name).await;
-        Ok(())
+        Ok(self.follow_changes().await?)
     }
 
     /// Ends a user's password and logins; returns the code of a link for a new password.

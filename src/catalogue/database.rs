@@ -41,6 +41,8 @@ pub enum Subject {
     Login([u8; 32]),
     /// A company, by its name.
     Company(String),
+    /// A user who is no more, by the names of company and user.
+    User(String, String),
 }
 
 /// The notes after `number`, the oldest first.
@@ -57,6 +59,11 @@ pub async fn changes_after(readers: &SqlitePool, number: i64) -> Result<Vec<Chan
         let subject = match row.try_get("kind")? {
             "token" => Subject::Token(TokenKey(exact(&subject, "token key")?)),
             "login" => Subject::Login(exact(&subject, "login hash")?),
+            "user" => {
+                let names = String::from_utf8_lossy(&subject);
+                let (company, user) = names.split_once('/').unwrap_or_default();
+                Subject::User(company.to_owned(), user.to_owned())
+            }
             "company" => Subject::Company(String::from_utf8_lossy(&subject).into_owned()),
             _ => Subject::Stream(StreamId::new(exact(&subject, "stream id")?)),
         };

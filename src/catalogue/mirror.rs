@@ -242,6 +242,7 @@ impl Mirror {
         let tokens = before.tokens.keys().filter(|key| !good(key));
         let streams = before.streams.keys().filter(|id| !self.streams.contains_key(id));
         Ended {
+            users: Vec::new(),
             tokens: tokens.copied().collect(),
             streams: streams.copied().collect(),
             changed: Vec::new(),

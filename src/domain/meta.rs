@@ -100,11 +100,17 @@ pub fn show(document: &str, name: &str) -> Option<String> {
     own.or_else(led).map(|part| part.get().to_owned())
 }
 
-/// The document with a part set to `value`, a JSON text; objects on the way are made.
+/// The document with a part set to `value`, a JSON text, where [`show`] finds it; objects on the way are
+/// made.
 ///
 /// Refused with `meta.malformed` if the name leads nowhere, with `limit.depth` or `limit.meta`.
 pub fn set(document: &str, name: &str, value: &str, limits: &Limits) -> Result<String, Refusal> {
-    let parts: Vec<&str> = name.split('.').collect();
+    let whole: Option<&RawValue> = serde_json::from_str(document).ok();
+    let is_own = whole.is_some_and(|whole| Parts::of(whole).get(name).is_some());
+    let parts: Vec<&str> = match is_own {
+        true => vec![name],
+        false => name.split('.').collect(),
+    };
     if parts.len() > limits.max_json_depth {
         let text = format!("a property leads at most {} deep", limits.max_json_depth);
         return Err(Refusal::new(Code::LimitDepth, text));
@@ -113,7 +119,6 @@ pub fn set(document: &str, name: &str, value: &str, limits: &Limits) -> Result<S
         let text = "a property has a name before, between and after its dots";
         return Err(Refusal::new(Code::MetaMalformed, text));
     }
-    let whole: Option<&RawValue> = serde_json::from_str(document).ok();
     let document = put(whole, &parts, value)?;
     check(&document, limits)?;
     Ok(document)
@@ -209,6 +214,7 @@ mod tests {
             (r#"{"a":[1,2]}"#, "a.2", "3", r#"{"a":[1,2,3]}"#),
             (r#"{"a":[{}]}"#, "a.0.b", "3", r#"{"a":[{"b":3}]}"#),
             ("{}", "\"", "1", r#"{"\"":1}"#),
+            (r#"{"a.b":1}"#, "a.b", "2", r#"{"a.b":2}"#),
         ] {
             assert_eq!(put(document, name, value).as_deref(), Ok(whole), "{name}");
         }

@@ -3,10 +3,11 @@
 //! What their code was seen to rely on has a test of that name; the exchanges are transcripts.
 
 use crate::raw::{BINARY, PING, PONG, RawSocket, TEXT, frame, upgrade_at};
-use crate::stage::{Account, Socket, Stage};
+use crate::stage::{Account, BY, DEADLINE, Socket, Stage};
 use crate::transcript::play_all;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use streamgate::domain::path::{CompanyName, UserName};
 use tokio_tungstenite::tungstenite::Message;
 
 const PAGE: &str = "http://localhost:8000";
@@ -279,6 +280,16 @@ async fn what_happens_to_users_is_told() {
         .request("DELETE", "/v5.0/acme/user/george", Some(&stage.alice), "")
         .await;
     assert_eq!(page.text().await, told(4));
+    // The command line removes people, too.
+    stage.add_user("acme", "harriet").await;
+    let acme = CompanyName::parse("acme").expect("a name");
+    let harriet = UserName::parse("harriet").expect("a name");
+    stage
+        .catalogue
+        .remove_user(&acme, &harriet, &BY)
+        .await
+        .expect("removed");
+    assert_eq!(page.text().await, r#"{"eventType":4,"username":"harriet"}"#);
     assert_quiet(&mut page).await;
     drop(page);
     stage.end().await;
@@ -400,6 +411,60 @@ async fn what_is_too_much_is_refused_and_told() {
     socket.send(&"x".repeat(4_097)).await;
     assert_eq!(socket.closed().await.0, 1009);
     drop(socket);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_silent_is_pinged_and_lives_on() {
+    let stage = stage_with(&["--ping-interval", "150ms", "--dead-after", "600ms"]).await;
+    let mut silent = page(&stage).await;
+    // Twelve pings come in no less than three times the time after which the dead are ended. The
+    // library answers each while it is read from.
+    for _ in 0..12 {
+        let next = tokio::time::timeout(DEADLINE, silent.socket.next()).await;
+        let message = next.expect("a ping in time").expect("a ping").expect("a ping");
+        assert_eq!(message, Message::Ping(Default::default()));
+    }
+    stage.publish(&stage.alice, "/acme/notices", r#"{"eventType":5}"#).await;
+    assert_eq!(silent.text().await, r#"{"eventType":5}"#);
+    assert_eq!(stage.metric("peers_dead_total").await, 0);
+    drop(silent);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_read_in_time_is_told_what_is_missing_in_a_frame_that_hurts_nobody() {
+    let stage = stage_with(&["--max-outbox-bytes", "65536"]).await;
+    let mut slow = RawSocket::connect_narrow(stage.address).await;
+    slow.send(upgrade_at(ACME, "Origin: http://localhost\r\n").as_bytes())
+        .await;
+    slow.head().await;
+    stage.until_metric("subscriptions", 1).await;
+    let mut published = 0;
+    while stage.metric("subscriptions_behind_total").await == 0 {
+        let elems = json!({"eventType": 5, "n": published, "file": "x".repeat(10_000)});
+        stage.publish(&stage.alice, "/acme/notices", &elems.to_string()).await;
+        published += 1;
+        assert!(published < 10_000, "nobody is that quick");
+    }
+    let (mut heard, mut missed) = (0, 0);
+    while heard + missed < published {
+        let frame: Value = serde_json::from_str(&slow.text().await).expect("JSON");
+        let Some(error) = frame["error"].as_str() else {
+            assert_eq!(frame["n"], heard + missed, "in order, nothing twice");
+            heard += 1;
+            continue;
+        };
+        assert_eq!(frame["eventType"], 0);
+        let count = error
+            .strip_suffix(" not delivered")
+            .and_then(|error| error.split(' ').next());
+        missed += count.expect("a count").parse::<u64>().expect("a number");
+    }
+    assert!(missed > 0);
+    stage.publish(&stage.alice, "/acme/notices", r#"{"eventType":6}"#).await;
+    assert_eq!(slow.text().await, r#"{"eventType":6}"#);
+    drop(slow);
     stage.end().await;
 }
 
