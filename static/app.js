@@ -15,6 +15,7 @@ const PAGES = {
   keys: ["Signing keys", () => import("./pages/keys.js")],
   users: ["Users", () => import("./pages/users.js")],
   audit: ["Audit", () => import("./pages/audit.js")],
+  settings: ["Settings", () => import("./pages/settings.js")],
   account: ["Account", () => import("./pages/account.js")],
 };
 

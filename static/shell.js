@@ -12,8 +12,9 @@ const LINKS = [
   ["keys", "keys", "Signing keys"],
   ["users", "users", "Users"],
   ["audit", "audit", "Audit"],
+  ["settings", "settings", "Settings"],
 ];
-const FOR_MANAGERS = ["keys", "users", "audit"];
+const FOR_MANAGERS = ["keys", "users", "audit", "settings"];
 
 /** The company's mark, as a link home. */
 export const brand = () =>

@@ -32,6 +32,7 @@ const ICONS = {
   connections: "M9 7V3M15 7V3M7 7h10v4a5 5 0 0 1-10 0zM12 16v5",
   users: "M9 11a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM3 20c0-3.3 2.7-6 6-6s6 2.7 6 6M16 4.5a3.5 3.5 0 0 1 0 6.5M18 14.5c2 .9 3 3 3 5.5",
   audit: "M6 3h9l4 4v14H6zM9 11h7M9 15h7M9 7h3",
+  settings: "M4 7h9M19 7h1M4 17h1M11 17h9M16 4.5v5M8 14.5v5",
   account: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4 21c0-4 3.6-7 8-7s8 3 8 7",
   out: "M10 4H5v16h5M15 8l4 4-4 4M19 12H9",
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",

@@ -41,7 +41,7 @@ files! {
     "api.js" "app.js" "charts.js" "commands.js" "format.js" "forms.js" "list.js" "shell.js" "socket.js"
     "ui.js"
     "pages/account.js" "pages/audit.js" "pages/connections.js" "pages/events.js" "pages/first-steps.js"
-    "pages/keys.js" "pages/live.js" "pages/overview.js" "pages/pointed.js" "pages/publish.js" "pages/sign-in.js"
+    "pages/keys.js" "pages/live.js" "pages/overview.js" "pages/pointed.js" "pages/publish.js" "pages/settings.js" "pages/sign-in.js"
     "pages/stream-form.js" "pages/stream.js" "pages/streams.js" "pages/token-dialogs.js" "pages/tokens.js"
     "pages/users.js" "pages/welcome.js"
 }

@@ -31,6 +31,7 @@ const PAGES = () => [
   ["keys", "#/keys", "Signing keys", ""],
   ["users", "#/users", "Users", "you"],
   ["audit", "#/audit", "Audit", "login.opened"],
+  ["settings", "#/settings", "Settings", "Approved origins"],
   ["account", "#/account", "Account", "manages users"],
   ["nothing", "#/nowhere", "Nothing here", "The address may be mistyped."],
 ];
