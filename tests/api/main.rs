@@ -23,6 +23,7 @@ mod gzip;
 mod hashes;
 mod hostile;
 mod idempotency;
+mod idle;
 mod jwt;
 mod lane;
 mod limits;
