@@ -39,7 +39,7 @@ function channels(settings) {
 
 function notices(settings) {
   const lines = settings.approvedSocketDomains.join("\n");
-  const domains = field("Approved origins", el("textarea", { class: "mono", rows: 4, spellcheck: "false", placeholder: "^https://app\\.example\\.com$", value: lines }),
+  const domains = field("Approved origins", el("textarea", { class: "mono", rows: 4, spellcheck: "false", placeholder: "app\\.example\\.com$", value: lines }),
     { hint: "Regular expressions, one a line. One must be found somewhere in the origin of a page that connects; ^ and $ anchor them." });
   const wanted = () => domains.input.value.split("\n").map((line) => line.trim()).filter(Boolean);
   const fields = boxes(NOTICES, settings);

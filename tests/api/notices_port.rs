@@ -1,10 +1,12 @@
 //! The listener that is for the users server's clients alone: any path, one company or another.
 
+use crate::authority;
 use crate::raw::RawSocket;
 use crate::stage::{DEADLINE, Socket, Stage};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 const LISTEN: [&str; 2] = ["--notices-listen", "127.0.0.1:0"];
 
@@ -127,5 +129,28 @@ async fn who_is_no_websocket_client_is_answered_in_plain_http() {
         "{head}{body}"
     );
     drop(half);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_speaks_tls_when_the_server_does() {
+    let stage = Stage::secure(&LISTEN).await;
+    stage.settle(json!({"approvedSocketDomains": ["localhost"]})).await;
+    let authority = &stage.secure.as_ref().expect("a bridge").authority;
+    let address = stage.notices.expect("a listener");
+    for (origin, may) in [("https://localhost", true), ("https://example.com", false)] {
+        let tls = authority::connect(authority.client(), address)
+            .await
+            .expect("a handshake");
+        let mut request = "ws://localhost/acme".into_client_request().expect("a request");
+        request.headers_mut().insert("Origin", origin.parse().expect("a value"));
+        let (mut socket, _) = tokio_tungstenite::client_async(request, tls).await.expect("an upgrade");
+        let echo = r#"{"eventType":10}"#;
+        // Who is not let in may find that out while sending.
+        let _ = socket.send(Message::text(echo)).await;
+        let next = socket.next().await;
+        let is_let_in = matches!(next, Some(Ok(Message::Text(text))) if text == echo);
+        assert_eq!(is_let_in, may, "{origin}");
+    }
     stage.end().await;
 }
