@@ -27,6 +27,7 @@ pub mod rest;
 pub mod session;
 pub mod shapes;
 pub mod socket;
+pub mod speech;
 pub mod streams;
 pub mod tls;
 pub mod traffic;

@@ -3,14 +3,14 @@
 //! Runs as one task on its worker; what others have to say to the peer they put into the outbox.
 //! Invariant: when the task ends, nothing of the connection stays anywhere.
 
+pub use crate::protocol::speech::{Binary, Oversize, Speech};
+
 use crate::broker::Seat;
 use crate::domain::error::{Code, Refusal};
 use crate::domain::event::Wire;
-use crate::domain::limits::Limits;
-use crate::engine::connection::{ConnectionKey, Dialect};
-use crate::protocol::deflate::Packing;
+use crate::engine::connection::ConnectionKey;
 use crate::protocol::frame;
-use crate::protocol::inbound::{Arrival, Inbound, TooLong};
+use crate::protocol::inbound::{Arrival, Inbound};
 use crate::protocol::line::{Ending, Line, Ready};
 use crate::protocol::pump::{self, Desk, Port};
 use bytes::{Bytes, BytesMut};
@@ -33,72 +33,6 @@ const DISCARD_BYTES: usize = 1_048_576;
 thread_local! {
     /// Reading needs memory only while it happens, so the worker's connections share it.
     static SCRATCH: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(READ_BYTES));
-}
-
-/// A socket protocol: how it sounds, and what it does with a message.
-pub struct Speech {
-    /// How events and notices are rendered.
-    pub dialect: Dialect,
-    /// What its messages may look like.
-    pub packing: Packing,
-    /// Answers a text message.
-    pub receive: fn(&Rc<Conversation>, &str),
-    /// What happens first, before anything is read.
-    pub begin: fn(&Rc<Conversation>),
-    /// What who was silent for long is sent, to be answered somehow.
-    pub ping: fn() -> Bytes,
-    /// The last thing that is said, and why.
-    pub goodbye: fn(&Refusal) -> Bytes,
-    /// How long a message may be, in bytes.
-    pub max_bytes: fn(&Limits) -> usize,
-    /// What happens when one is longer.
-    pub oversize: Oversize,
-    /// What happens when one is binary.
-    pub binary: Binary,
-}
-
-/// What happens when a message is too long.
-#[derive(Clone, Copy)]
-pub enum Oversize {
-    /// The connection is closed.
-    Close,
-    /// It is not read, and this answers.
-    Skip(fn(&Rc<Conversation>)),
-}
-
-/// What happens when a message is binary, which none is understood of.
-#[derive(Clone, Copy)]
-pub enum Binary {
-    /// The connection is closed.
-    Close,
-    /// Nothing.
-    Ignore,
-    /// This answers.
-    Answer(fn(&Rc<Conversation>)),
-}
-
-impl Speech {
-    /// How most protocols speak, over WebSockets.
-    pub const fn new(dialect: Dialect, receive: fn(&Rc<Conversation>, &str)) -> Self {
-        Self {
-            dialect,
-            packing: Packing::Plain,
-            receive,
-            begin: |_| {},
-            ping: frame::ping,
-            goodbye: frame::close_for,
-            max_bytes: |limits| limits.max_frame_bytes,
-            oversize: Oversize::Close,
-            binary: Binary::Close,
-        }
-    }
-
-    fn too_long(&self) -> TooLong {
-        match self.oversize {
-            Oversize::Close => TooLong::Refuse,
-            Oversize::Skip(_) => TooLong::Skip,
-        }
-    }
 }
 
 /// A connection's own task.
