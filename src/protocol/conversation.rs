@@ -7,8 +7,7 @@ pub use crate::protocol::speech::{Binary, Oversize, Speech};
 
 use crate::broker::Seat;
 use crate::domain::error::{Code, Refusal};
-use crate::domain::event::Wire;
-use crate::engine::connection::ConnectionKey;
+use crate::engine::connection::{ConnectionKey, Dialect};
 use crate::protocol::frame;
 use crate::protocol::inbound::{Arrival, Inbound};
 use crate::protocol::line::{Ending, Line, Ready};
@@ -44,7 +43,8 @@ pub struct Conversation {
     /// Who sits here.
     pub seat: Seat,
     line: Rc<Line>,
-    speech: &'static Speech,
+    /// How it spoke when it began.
+    pub speech: &'static Speech,
     inbound: RefCell<Inbound>,
     /// Requests that are not answered yet.
     open_requests: Cell<usize>,
@@ -96,11 +96,6 @@ impl Conversation {
             opened: Instant::now(),
         };
         actix_rt::spawn(Rc::new(conversation).run());
-    }
-
-    /// The form of events that was agreed on when it began.
-    pub fn wire(&self) -> Wire {
-        self.speech.dialect.wire
     }
 
     /// Queues a reply; it is written when the message that caused it has been dealt with.

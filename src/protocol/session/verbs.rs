@@ -174,7 +174,7 @@ fn receive(at: &Rc<Conversation>, text: &str) {
 
 /// Whoever said `drop` once gets events with the members that they know, from now on.
 fn call_events_drops(at: &Conversation) {
-    let older = OLDER.iter().find(|(wire, _)| *wire == at.wire());
+    let older = OLDER.iter().find(|(wire, _)| *wire == at.speech.dialect.wire);
     if let Some((_, dialect)) = older {
         at.desk.shard.borrow_mut().set_dialect(at.key, dialect);
     }
