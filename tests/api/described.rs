@@ -92,6 +92,7 @@ fn literals(template: &str, path: &str) -> Option<usize> {
     for (wanted, part) in wanted.zip(parts) {
         match wanted == part {
             true => literals += 1,
+            false if wanted == "{base}" && !["v0.1", "v4.0"].contains(&part) => return None,
             false if wanted.starts_with('{') && !part.is_empty() => {}
             false => return None,
         }
