@@ -241,10 +241,7 @@ impl Conversation {
                 }
             }
             Arrival::Binary => match self.speech.binary {
-                Binary::Close => {
-                    let text = "this protocol has text messages only";
-                    self.refuse(&Refusal::new(Code::FrameBinary, text));
-                }
+                Binary::Close => self.refuse(&Refusal::new(Code::FrameBinary, "this protocol has text messages only")),
                 Binary::Ignore => {}
                 Binary::Answer(answer) => answer(self),
             },

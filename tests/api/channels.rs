@@ -121,7 +121,7 @@ async fn a_client_decodes_its_token_and_finds_what_it_obeys() {
         (json!({}), [false, true, false]),
         (json!({"allowClientSend": true}), [true, true, false]),
         (
-            json!({"allowChannelSubscription": false, "allowChannelAuthorization": true}),
+            json!({"allowClientSend": false, "allowChannelSubscription": false, "allowChannelAuthorization": true}),
             [false, false, true],
         ),
     ] {
