@@ -7,7 +7,7 @@ pub use crate::protocol::speech::{Binary, Oversize, Speech};
 
 use crate::broker::Seat;
 use crate::domain::error::{Code, Refusal};
-use crate::engine::connection::{ConnectionKey, Dialect};
+use crate::engine::connection::ConnectionKey;
 use crate::protocol::frame;
 use crate::protocol::inbound::{Arrival, Inbound};
 use crate::protocol::line::{Ending, Line, Ready};
