@@ -70,8 +70,8 @@ fn operation(method: &str, path: &str) -> Option<&'static Value> {
     let bare = path.trim_end_matches('/');
     let path = &match () {
         () if path.starts_with("/api/v1/") => format!("{bare}/"),
-        () if bare.is_empty() => path.to_owned(),
-        () => bare.to_owned(),
+        () if path.starts_with("/v0.1/") || path.starts_with("/v4.0/") => bare.to_owned(),
+        () => path.to_owned(),
     };
     let fitting = paths
         .iter()
