@@ -288,9 +288,9 @@ async fn no_route_that_takes_a_key_is_open_without_one() {
 async fn a_strangers_key_leads_to_what_is_the_strangers() {
     let (stage, _, strangers) = stage().await;
     let key = &strangers[0].token;
-    let before = state(&stage).await;
     let mut ours = stage.channels(&stage.alice.token).await;
     ours.join("door").await;
+    let before = state(&stage).await;
     for (method, path) in keyed() {
         let (method, body) = (method.to_uppercase(), if method == "get" { "" } else { TO_DOOR });
         let answer = stage.ask_with_key(&method, &path, key, body).await;

@@ -23,7 +23,7 @@ const EXAMPLES = "8";
 const UNCHECKED = "positive_data_acceptance";
 const REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "412", "413", "415", "422", "428", "429", "503"];
 /** A socket is no request; signing out would end the run's own login. */
-const APART = ["GET /session/{id}/ws", "DELETE /login"];
+const APART = ["GET /session/{id}/ws", "GET /api/v1/ws/{token}/", "GET /users/{company}/ws", "DELETE /login"];
 
 let server, folder;
 beforeEach(async () => {
@@ -87,7 +87,8 @@ async function assertConforms(t, headers, more = []) {
   if (process.env.STREAMGATE_TEST_VERBOSE) t.diagnostic(said);
 }
 
-test("with a master token", { timeout: 120_000 }, (t) => assertConforms(t, server.headers));
+test("with a master token", { timeout: 120_000 }, (t) =>
+  assertConforms(t, { ...server.headers, Authorization: server.headers["X-Auth-Token"] }));
 
 // Made-up tokens would win over the login, so here none are made up.
 test("with a login", { timeout: 120_000 }, async (t) => {
