@@ -1,5 +1,6 @@
 //! The server as its clients see it: one binary, one stage, a file for each story.
 
+mod across;
 mod audit;
 mod authority;
 mod channels;
