@@ -18,6 +18,7 @@ mod people;
 mod rates;
 mod seats;
 mod signing;
+mod standing;
 mod streams;
 mod tokens;
 mod watching;

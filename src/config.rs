@@ -58,6 +58,9 @@ pub struct Config {
     /// Silence after which a socket's peer counts as dead.
     #[arg(long, env = "STREAMGATE_DEAD_AFTER", default_value = "60s", value_parser = duration)]
     pub dead_after: Duration,
+    /// Longest time that a poll waits for something.
+    #[arg(long, env = "STREAMGATE_POLL_TIME", default_value = "25s", value_parser = duration)]
+    pub poll_time: Duration,
     /// Longest time that events gather when they come faster than they can be written, to go out joined; 0s for never.
     #[arg(long, env = "STREAMGATE_HOLD_OFF", default_value = "5ms", value_parser = duration)]
     pub hold_off: Duration,

@@ -25,7 +25,7 @@ use crate::database::now_ms;
 use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::event::Event;
 use crate::domain::id::StreamId;
-use crate::domain::position::Offset;
+use crate::domain::position::{Epoch, Offset};
 use crate::domain::stream::Stream;
 use crate::engine::ledger::{Page, Reading, View};
 use crate::hub::Hub;
@@ -231,6 +231,11 @@ impl Log {
         if is_stored {
             self.shared.gone.lock().push_back(*stream);
         }
+    }
+
+    /// How a stream is numbered, if it was opened.
+    pub fn epoch(&self, stream: &StreamId) -> Option<Epoch> {
+        self.shared.book.lock().ledger.view(stream).map(|view| view.epoch)
     }
 
     /// Lets go of a stream that never kept anything.

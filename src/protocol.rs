@@ -22,6 +22,7 @@ pub mod notices;
 pub mod operations;
 pub mod pages;
 pub mod pump;
+pub mod relay;
 pub mod reply;
 pub mod rest;
 pub mod session;
@@ -29,6 +30,7 @@ pub mod shapes;
 pub mod socket;
 pub mod speech;
 pub mod streams;
+pub mod tether;
 pub mod tls;
 pub mod traffic;
 pub mod upgrade;
@@ -45,6 +47,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .configure(account::verbs::routes)
         .configure(session::verbs::routes)
         .configure(notices::verbs::routes)
+        .configure(session::transports::routes)
         .configure(rest::verbs::routes)
         .configure(channels::verbs::routes)
         .default_service(web::to(operations::unknown));

@@ -110,6 +110,7 @@ impl Server {
             ttl_max: config.session_ttl_max,
             most: config.limits.max_sessions,
             most_each: config.limits.max_token_sessions,
+            most_kept: config.limits.max_kept_subscriptions,
         };
         let mac = catalogue.key_for("streamgate session id 1");
         let sessions = Sessions::new(mac, terms, now_ms(), Arc::clone(&metrics));

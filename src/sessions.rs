@@ -5,11 +5,15 @@
 //! that says it is remembered and is not has lapsed, so a restart never widens one. Invariant:
 //! the table is bounded, and swept of what has lapsed.
 
+pub mod pipe;
+pub mod standing;
+
 use crate::domain::error::{Code, Refusal};
 use crate::domain::id::TokenKey;
 use crate::domain::scope::Scope;
 use crate::domain::session_id::SessionId;
 use crate::metrics::Metrics;
+use crate::sessions::standing::Belongings;
 use foldhash::fast::RandomState;
 use hmac::{Hmac, Mac};
 use parking_lot::Mutex;
@@ -30,6 +34,8 @@ pub struct Terms {
     pub most: usize,
     /// How many of them may be one token's.
     pub most_each: usize,
+    /// How many subscriptions of sockets that have ended are kept, all sessions together.
+    pub most_kept: usize,
 }
 
 /// What is asked for beyond a plain session.
@@ -57,6 +63,8 @@ struct Table {
     sessions: HashMap<SessionId, Remembered, RandomState>,
     /// How many of them each token has.
     by_token: HashMap<TokenKey, usize, RandomState>,
+    /// Subscriptions that sessions keep of sockets that have ended.
+    kept: usize,
 }
 
 struct Remembered {
@@ -65,6 +73,8 @@ struct Remembered {
     connections: u32,
     /// When it lapses, unless it has a connection.
     lapses_ms: u64,
+    /// What few have.
+    belongings: Option<Box<Belongings>>,
 }
 
 /// The wall clock at the start, then only forward: a clock that jumps lapses nobody.
@@ -123,6 +133,7 @@ impl Sessions {
                     ttl_ms,
                     connections,
                     lapses_ms,
+                    belongings: None,
                 },
             )?;
         }
@@ -160,6 +171,7 @@ impl Sessions {
             ttl_ms,
             connections,
             lapses_ms,
+            belongings: None,
         };
         self.remember(&mut table, *id, session)?;
         Ok(None)
@@ -177,11 +189,18 @@ impl Sessions {
     pub fn sweep(&self) {
         let now_ms = self.clock.now_ms();
         let mut table = self.table.lock();
-        let Table { sessions, by_token } = &mut *table;
+        let Table {
+            sessions,
+            by_token,
+            kept,
+        } = &mut *table;
         sessions.retain(|id, known| {
             let stays = known.connections > 0 || known.lapses_ms > now_ms;
-            if !stays && let Some(count) = by_token.get_mut(&id.token()) {
-                *count -= 1;
+            if !stays {
+                *kept -= known.belongings.as_ref().map_or(0, |belongings| belongings.kept());
+                if let Some(count) = by_token.get_mut(&id.token()) {
+                    *count -= 1;
+                }
             }
             stays
         });
@@ -230,7 +249,13 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::event::Wire;
+    use crate::domain::id::StreamId;
+    use crate::domain::position::{Epoch, Offset};
+    use crate::engine::subscription::Subscription;
+    use crate::sessions::standing::Followed;
     use hmac::KeyInit;
+    use tokio::sync::mpsc;
 
     const TOKEN: TokenKey = TokenKey([7; 8]);
 
@@ -241,6 +266,7 @@ mod tests {
             ttl_max: Duration::from_secs(600),
             most,
             most_each: most,
+            most_kept: 3,
         };
         Sessions::new(mac, terms, 1_700_000_000_000, Arc::default())
     }
@@ -347,5 +373,72 @@ mod tests {
         assert!(sessions.issue(TOKEN, wishes(600)).is_ok());
         assert!(sessions.issue(TOKEN, wishes(601)).is_err());
         assert!(sessions.issue(TOKEN, wishes(0)).is_err());
+    }
+
+    fn followed(stream: u8) -> Followed {
+        Followed {
+            stream: StreamId::new([stream; 12]),
+            epoch: Epoch::new(1),
+            subscription: Subscription::live(Offset(7)),
+            terms: None,
+            wire: Wire::Session,
+        }
+    }
+
+    #[test]
+    fn what_a_socket_followed_is_kept_as_long_as_the_session_and_bounded_in_all() {
+        let mut sessions = sessions(9);
+        let [first, second] = [(); 2].map(|()| sessions.issue(TOKEN, Wishes::default()).expect("issued"));
+        for id in [&first, &second] {
+            sessions.enter(id).expect("alive");
+        }
+        assert!(sessions.keep(&first, vec![followed(1), followed(2)]));
+        assert!(!sessions.keep(&second, vec![followed(1), followed(2)]), "full");
+        assert!(sessions.keep(&first, vec![followed(2)]), "of one stream once");
+        assert_eq!(sessions.take_kept(&first), [followed(1), followed(2)]);
+        assert_eq!(sessions.take_kept(&first), []);
+        assert!(sessions.keep(&second, vec![followed(1), followed(2), followed(3)]));
+        sessions.leave(&second);
+        forward(&mut sessions, 61);
+        sessions.sweep();
+        assert_eq!(sessions.table.lock().kept, 0);
+    }
+
+    #[test]
+    fn a_session_has_one_standing_conversation() {
+        let sessions = sessions(9);
+        let id = sessions.issue(TOKEN, Wishes::default()).expect("issued");
+        sessions.enter(&id).expect("alive");
+        assert!(sessions.standing(&id).is_none());
+        let (sender, receiver) = mpsc::channel(1);
+        assert!(sessions.stand(&id, sender.clone()).is_ok());
+        let (late, _receiver) = mpsc::channel(1);
+        let other = sessions.stand(&id, late.clone()).expect_err("the first");
+        assert!(other.same_channel(&sender));
+        assert!(sessions.standing(&id).is_some());
+        drop(receiver);
+        assert!(sessions.standing(&id).is_none(), "it has ended");
+        sessions.sit_down(&id);
+        assert!(sessions.stand(&id, late).is_ok());
+    }
+
+    #[test]
+    fn who_asks_whether_a_session_is_alive_takes_no_place_in_it() {
+        let mut sessions = sessions(9);
+        let id = sessions.issue(TOKEN, Wishes::default()).expect("issued");
+        assert!(sessions.check(&id).is_ok());
+        assert!(sessions.table.lock().sessions.is_empty());
+        sessions.enter(&id).expect("alive");
+        assert_eq!(sessions.lapses_in_ms(&id), None);
+        forward(&mut sessions, 3_600);
+        assert!(sessions.check(&id).is_ok());
+        sessions.leave(&id);
+        assert!(sessions.lapses_in_ms(&id).is_some_and(|ms| ms > 59_000));
+        forward(&mut sessions, 61);
+        assert_eq!(
+            sessions.check(&id).map_err(|refusal| refusal.code),
+            Err(Code::SessionLapsed)
+        );
+        assert_eq!(sessions.lapses_in_ms(&id), Some(0));
     }
 }

@@ -16,6 +16,7 @@ use crate::domain::token::{Access, Means, Token};
 use crate::domain::visitor::{Places, Visitor};
 use crate::sessions::Wishes;
 use hmac::Mac;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -95,6 +96,7 @@ impl Broker {
                 entry: Entry::Session(session),
                 broker: Arc::clone(self),
                 watched: None,
+                rests: Cell::new(false),
             }),
             Err(refusal) => {
                 self.seats.leave(&token, &self.metrics);
@@ -114,6 +116,7 @@ impl Broker {
             entry,
             broker: Arc::clone(self),
             watched: None,
+            rests: Cell::new(false),
         })
     }
 

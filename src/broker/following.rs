@@ -63,10 +63,12 @@ impl Broker {
             From::Head => Resume::live(&view),
             From::Position(position) => Resume::since(&view, position),
             From::Last(count) => Resume::last(&view, count),
+            From::Kept(epoch, subscription) => Resume::since(&view, subscription.position(epoch)),
         };
-        let subscription = match resume.cursor < view.head {
-            true => Subscription::replay(resume.cursor),
-            false => Subscription::live(resume.cursor),
+        let subscription = match (resume.cursor < view.head, following.from) {
+            (true, From::Kept(_, kept)) if resume.told.is_none() => Subscription::behind(resume.cursor, kept.state()),
+            (true, _) => Subscription::replay(resume.cursor),
+            (false, _) => Subscription::live(resume.cursor),
         };
         let terms = following.terms.map(Box::new);
         worker.shard.borrow_mut().subscribe(key, stream.id, subscription, terms);

@@ -11,6 +11,7 @@ use crate::domain::ticket::{Ticket, TicketId};
 use crate::domain::token::{Access, Token};
 use crate::metrics::Metrics;
 use parking_lot::Mutex;
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet, hash_map};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub struct Seat {
     pub(super) broker: Arc<Broker>,
     /// How it is listed, once it has a connection.
     pub(super) watched: Option<Arc<Watched>>,
+    /// Whether its session counts as one without this connection.
+    pub(super) rests: Cell<bool>,
 }
 
 impl Seats {
@@ -133,8 +136,6 @@ impl Drop for Seat {
         }
         self.broker.seats.leave(&self.access.token, &self.broker.metrics);
         self.broker.seats.release(&self.entry);
-        if let Entry::Session(session) = &self.entry {
-            self.broker.sessions.leave(session);
-        }
+        self.rest();
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::domain::durability::Durability;
 use crate::domain::event::Draft;
-use crate::domain::position::{Offset, Position};
+use crate::domain::position::{Epoch, Offset, Position};
 use crate::domain::stream::{Stream, StreamPage, Target};
 use crate::engine::filter::Filter;
 use crate::engine::ledger::View;
 use crate::engine::resume::Resume;
-use crate::engine::subscription::Terms;
+use crate::engine::subscription::{Subscription, Terms};
 use std::sync::Arc;
 
 /// What somebody publishes at once.
@@ -45,6 +45,8 @@ pub enum From {
     Position(Position),
     /// The newest few, then live.
     Last(u64),
+    /// Where another connection left off, as it followed.
+    Kept(Epoch, Subscription),
 }
 
 /// Which of the streams that there are somebody wants to see.

@@ -48,6 +48,7 @@ catalogue! {
     JwtExpired = "jwt.expired", 401, None, false, "Sign a new JWT.";
     SessionUnknown = "session.unknown", 401, None, false, "Open a session with POST /session and use its id unchanged.";
     SessionLapsed = "session.lapsed", 401, None, false, "Open a new session with POST /session; connect within its time to live.";
+    SessionMoved = "session.moved", 409, None, true, "Read where the session is read now, or open its address again to read here.";
     TokenRevoked = "token.revoked", 401, Some(4001), false, "Ask for a new token, then open a new session with it.";
     TokenExpired = "token.expired", 401, Some(4002), false, "Ask for a new token, then open a new session with it.";
     TicketRefused = "ticket.refused", 401, None, false, "Get a token with POST /api/v1/connections/ (or /api/v1/tokens/ for a channel) and use it unchanged.";

@@ -46,6 +46,9 @@ pub struct Limits {
     /// Most of those that may be one token's.
     #[arg(long, env = "STREAMGATE_MAX_TOKEN_SESSIONS", default_value_t = 50_000, value_parser = at_least_1)]
     pub max_token_sessions: usize,
+    /// Most subscriptions kept of sockets that have ended, for the session's next HTTP transport.
+    #[arg(long, env = "STREAMGATE_MAX_KEPT_SUBSCRIPTIONS", default_value_t = 100_000, value_parser = at_least_1)]
+    pub max_kept_subscriptions: usize,
     /// Most streams one company may have.
     #[arg(long, env = "STREAMGATE_MAX_STREAMS", default_value_t = 200_000, value_parser = at_least_1)]
     pub max_streams: usize,

@@ -3,7 +3,7 @@
 //! Does not write and does not close: a push returns a verdict, the caller draws the conclusion.
 //! Invariant: bytes leave in the order in which they came, each once.
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
@@ -13,8 +13,8 @@ pub struct Outbox {
     front: Bytes,
     rest: VecDeque<Bytes>,
     bytes: usize,
-    /// Some of the first chunk has left, so the rest of it must.
-    begun: bool,
+    /// How much of the first chunk has left; if any has, the rest of it must.
+    begun: usize,
 }
 
 /// Whether a push was taken.
@@ -49,10 +49,24 @@ impl Outbox {
     /// Drops what has not begun to leave.
     pub fn forget(&mut self) {
         self.rest = VecDeque::new();
-        if !self.begun {
+        if self.begun == 0 {
             self.front = Bytes::new();
         }
-        self.bytes = self.front.len();
+        self.bytes = self.front.len() - self.begun;
+    }
+
+    /// Takes out all that waits, as it was pushed, and how much of the first chunk has left.
+    pub fn take(&mut self) -> (Vec<Bytes>, usize) {
+        let outbox = std::mem::take(self);
+        let front = Some(outbox.front).filter(|front| !front.is_empty());
+        (front.into_iter().chain(outbox.rest).collect(), outbox.begun)
+    }
+
+    /// The chunks that wait, of which none has begun to leave.
+    pub fn chunks(&self) -> impl Iterator<Item = &Bytes> {
+        debug_assert_eq!(self.begun, 0);
+        let front = Some(&self.front).filter(|front| !front.is_empty());
+        front.into_iter().chain(&self.rest)
     }
 
     /// How many bytes wait.
@@ -67,7 +81,7 @@ impl Outbox {
 
     /// The first waiting chunks, for one write; returns how many slices were filled.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let waiting = std::iter::once(&self.front).chain(&self.rest);
+        let waiting = std::iter::once(&self.front[self.begun..]).chain(self.rest.iter().map(|chunk| &chunk[..]));
         let mut filled = 0;
         for (slice, chunk) in slices.iter_mut().zip(waiting) {
             *slice = IoSlice::new(chunk);
@@ -77,15 +91,13 @@ impl Outbox {
     }
 
     /// Takes away the first `count` bytes, which have been written.
-    pub fn wrote(&mut self, mut count: usize) {
+    pub fn wrote(&mut self, count: usize) {
         self.bytes -= count;
-        self.begun |= count > 0;
-        while count >= self.front.len() && !self.front.is_empty() {
-            count -= self.front.len();
+        self.begun += count;
+        while self.begun >= self.front.len() && !self.front.is_empty() {
+            self.begun -= self.front.len();
             self.front = self.rest.pop_front().unwrap_or_default();
-            self.begun = count > 0;
         }
-        self.front.advance(count);
         if self.bytes == 0 {
             self.rest = VecDeque::new();
         }
@@ -127,6 +139,21 @@ mod tests {
         outbox.push_reply(Bytes::from_static(b"ghi"));
         outbox.forget();
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn what_did_not_leave_is_taken_out_as_it_was_pushed() {
+        let mut outbox = Outbox::default();
+        assert_eq!(outbox.take(), (Vec::new(), 0));
+        for chunk in [b"abc", b"def", b"ghi"] {
+            outbox.push_reply(Bytes::from_static(chunk));
+        }
+        outbox.wrote(4);
+        let waiting = [b"def", b"ghi"].map(|chunk| Bytes::from_static(chunk));
+        assert_eq!(outbox.take(), (waiting.to_vec(), 1));
+        assert!(outbox.is_empty());
+        outbox.push_reply(Bytes::from_static(b"jkl"));
+        assert_eq!(outbox.chunks().collect::<Vec<_>>(), ["jkl"]);
     }
 
     proptest! {

@@ -5,7 +5,7 @@
 //! missed messages are all this one machine. Invariant: the cursor only rises, and what it passes
 //! was either pushed or told as a gap.
 
-use crate::domain::position::{Gap, GapReason, Offset};
+use crate::domain::position::{Epoch, Gap, GapReason, Offset, Position};
 use crate::engine::filter::Filter;
 
 /// Where a connection is in a stream, and what it follows.
@@ -75,9 +75,32 @@ impl Subscription {
         Self { cursor, state }
     }
 
+    /// Behind at `cursor`, and following as it did.
+    pub fn behind(cursor: Offset, state: State) -> Self {
+        let state = match state {
+            State::Live => State::Replaying,
+            behind => behind,
+        };
+        Self { cursor, state }
+    }
+
+    /// The same, further back.
+    pub fn back_to(self, cursor: Offset) -> Self {
+        match cursor < self.cursor {
+            true => Self::behind(cursor, self.state),
+            false => self,
+        }
+    }
+
     /// The last place that was passed.
     pub fn cursor(&self) -> Offset {
         self.cursor
+    }
+
+    /// The same as a place in a numbering.
+    pub fn position(&self, epoch: Epoch) -> Position {
+        let (epoch, offset) = (Some(epoch), self.cursor);
+        Position { epoch, offset }
     }
 
     /// What it follows.

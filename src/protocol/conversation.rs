@@ -3,7 +3,10 @@
 //! Runs as one task on its worker; what others have to say to the peer they put into the outbox.
 //! Invariant: when the task ends, nothing of the connection stays anywhere.
 
-pub use crate::protocol::speech::{Binary, Oversize, Speech};
+mod relayed;
+
+pub use crate::protocol::speech::{Binary, Oversize, Speech, Unwritten};
+pub use relayed::Errands;
 
 use crate::broker::Seat;
 use crate::domain::error::{Code, Refusal};
@@ -50,6 +53,8 @@ pub struct Conversation {
     open_requests: Cell<usize>,
     /// Held by whoever answers, where answers keep to the order of requests.
     pub turn: OnceCell<Box<Mutex<()>>>,
+    /// Whether nothing is read for the time being.
+    is_held: Cell<bool>,
     opened: Instant,
 }
 
@@ -69,7 +74,11 @@ pub struct Opening {
 
 impl Conversation {
     /// Registers the connection with its worker and starts its task.
-    pub fn start(desk: Rc<Desk>, mut seat: Seat, opening: Opening) {
+    pub fn start(desk: Rc<Desk>, seat: Seat, opening: Opening) {
+        actix_rt::spawn(Self::register(desk, seat, opening).run());
+    }
+
+    fn register(desk: Rc<Desk>, mut seat: Seat, opening: Opening) -> Rc<Self> {
         let line = Rc::new(opening.line);
         let now = desk.now();
         let token = seat.access.token.key;
@@ -84,7 +93,7 @@ impl Conversation {
         desk.shard.borrow_mut().reply(key, opening.answer);
         let mut inbound = Inbound::new((opening.speech.max_bytes)(seat.broker().limits()));
         inbound.partial = opening.early;
-        let conversation = Self {
+        Rc::new(Self {
             desk,
             key,
             seat,
@@ -93,9 +102,25 @@ impl Conversation {
             inbound: RefCell::new(inbound),
             open_requests: Cell::new(0),
             turn: OnceCell::new(),
+            is_held: Cell::new(false),
             opened: Instant::now(),
-        };
-        actix_rt::spawn(Rc::new(conversation).run());
+        })
+    }
+
+    /// How it came to its end, if it has.
+    pub fn ending(&self) -> Option<Ending> {
+        self.line.ending()
+    }
+
+    /// Reads nothing until it is let go on.
+    pub fn hold(&self) {
+        self.is_held.set(true);
+    }
+
+    /// Reads on.
+    pub fn go_on(&self) {
+        self.is_held.set(false);
+        self.line.wake();
     }
 
     /// Queues a reply; it is written when the message that caused it has been dealt with.
@@ -122,18 +147,35 @@ impl Conversation {
 
     async fn run(self: Rc<Self>) {
         (self.speech.begin)(&self);
+        pump::flush(&self.desk, self.key);
+        self.serve(|this| this.is_held.get()).await;
         self.read_early();
         pump::flush(&self.desk, self.key);
-        while !self.is_over() {
+        self.serve(|_| true).await;
+        self.part(self.line.is_broken());
+        self.seat.broker().unsubscribe_all(&self.desk, self.key);
+        // The rest is rare and long; it gets its memory when it happens.
+        Box::pin(self.farewell()).await;
+    }
+
+    /// Reads and writes as long as it goes on, and is to.
+    async fn serve(self: &Rc<Self>, goes_on: fn(&Self) -> bool) {
+        while !self.is_over() && goes_on(self) {
             match self.line.ready(self.has_room()).await {
                 Ready::Read => self.read(),
                 Ready::Write => pump::flush_again(&self.desk, self.key),
                 Ready::Woken => {}
             }
         }
-        self.seat.broker().unsubscribe_all(&self.desk, self.key);
-        // The rest is rare and long; it gets its memory when it happens.
-        Box::pin(self.farewell()).await;
+    }
+
+    /// The peer has gone; what was not written will not be, if this `is_last`.
+    fn part(&self, is_last: bool) {
+        let mut unwritten = Unwritten::default();
+        if is_last && let Some(connection) = self.desk.shard.borrow_mut().get_mut(self.key) {
+            (unwritten.chunks, unwritten.begun) = connection.outbox.take();
+        }
+        (self.speech.part)(self, &unwritten);
     }
 
     /// What came with the upgrade, in a buffer of actix-http's that is not to be kept.
@@ -142,13 +184,17 @@ impl Conversation {
         self.take(early);
     }
 
-    fn is_over(&self) -> bool {
+    /// Whether it has come to its end, and only has to part.
+    pub fn is_over(&self) -> bool {
         let mut shard = self.desk.shard.borrow_mut();
         self.line.is_broken() || shard.get_mut(self.key).is_none_or(|connection| connection.closing)
     }
 
     /// Whoever does not read its replies is not listened to.
     fn has_room(&self) -> bool {
+        if self.is_held.get() {
+            return false;
+        }
         let most = self.seat.broker().limits().max_outbox_bytes;
         let mut shard = self.desk.shard.borrow_mut();
         shard
@@ -247,6 +293,8 @@ impl Conversation {
             },
             Arrival::Close(reason) => {
                 self.line.end(Ending::Peer);
+                // Before the peer can know: it may come again by another way at once.
+                self.part(false);
                 let frame = frame::close_back(reason.as_ref());
                 self.desk.shard.borrow_mut().say_goodbye(self.key, frame);
             }
@@ -272,12 +320,13 @@ impl Conversation {
     async fn farewell(&self) {
         if !self.line.is_broken() {
             // Whether the peer took its time or not, this is the end.
-            let _ = tokio::time::timeout(FAREWELL, self.part()).await;
+            let _ = tokio::time::timeout(FAREWELL, self.take_leave()).await;
+            self.part(true);
         }
         self.log_end();
     }
 
-    async fn part(&self) {
+    async fn take_leave(&self) {
         pump::flush(&self.desk, self.key);
         self.until_written().await;
         self.line.close();
@@ -316,7 +365,7 @@ impl Conversation {
             company = %token.company,
             token = %token.key,
             peer = self.seat.peer().map(tracing::field::display),
-            reason = self.line.ending(),
+            reason = self.line.ending().map_or("server stopped", Ending::word),
             seconds = self.opened.elapsed().as_secs(),
             sent_bytes = self.line.sent_bytes(),
             "connection closed"

@@ -213,18 +213,42 @@ fn cookie(headers: Headers<'_>) -> Option<&str> {
 /// we serve do not either. Refused with `limit.body`, `body.malformed`, `body.encoding`
 /// or `request.timeout`.
 pub async fn body<'a>(broker: &Broker, caller: impl Into<Caller<'a>>, payload: Payload) -> Result<Bytes, Refusal> {
-    let is_packed = gzip::is_packed(caller.into().headers.get(&CONTENT_ENCODING))?;
     let most = broker.limits().max_body_bytes;
+    body_within(most, Code::LimitBody, caller, payload).await
+}
+
+/// As [`body`], of at most so many bytes, or else refused with `too_long`.
+pub async fn body_within<'a>(
+    most: usize,
+    too_long: Code,
+    caller: impl Into<Caller<'a>>,
+    payload: Payload,
+) -> Result<Bytes, Refusal> {
+    let is_packed = gzip::is_packed(caller.into().headers.get(&CONTENT_ENCODING))?;
     match tokio::time::timeout(BODY_TIME, payload.to_bytes_limited(most)).await {
         Ok(Ok(Ok(bytes))) if is_packed => gzip::unpack(&bytes, most).await,
         Ok(Ok(Ok(bytes))) => Ok(bytes),
         Ok(Ok(Err(_))) => Err(Refusal::new(Code::BodyMalformed, "the body ended too early")),
         Ok(Err(_)) => {
             let text = format!("a body has at most {most} bytes");
-            Err(Refusal::new(Code::LimitBody, text))
+            Err(Refusal::new(too_long, text))
         }
         Err(_) => Err(Refusal::new(Code::RequestTimeout, "the body took too long to arrive")),
     }
+}
+
+/// Refused with `origin.denied` if a page of another origin than those that may sends the request.
+pub fn check_origin(headers: Headers<'_>, origins: &Origins) -> Result<(), Refusal> {
+    let Some(origin) = headers.get(&ORIGIN) else {
+        return Ok(());
+    };
+    let denied = || Refusal::new(Code::OriginDenied, "pages of this origin may not connect");
+    let host = headers.get(&HOST).and_then(Value::text);
+    if origins.allow(origin.text().ok_or_else(denied)?, host) {
+        return Ok(());
+    }
+    let text = "pages of this origin may not connect; STREAMGATE_ALLOWED_ORIGINS lists those that may";
+    Err(Refusal::new(Code::OriginDenied, text))
 }
 
 fn text<'a>(headers: Headers<'a>, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {

@@ -13,6 +13,10 @@ const REASON_BYTES: usize = 123;
 const HEADER_BYTES: usize = 10;
 /// The bit of a frame's first byte that says: compressed.
 pub const RSV1: u8 = 0x40;
+/// The first byte of a whole text message.
+pub const TEXT: u8 = 0x81;
+/// The same of one that was compressed.
+pub const PACKED: u8 = TEXT | RSV1;
 
 /// A whole text message.
 pub fn text(message: &str) -> Bytes {
@@ -34,6 +38,18 @@ pub fn length(payload: usize) -> usize {
             126..65_536 => 4,
             _ => HEADER_BYTES,
         }
+}
+
+/// The first of frames that we made: its first byte, what is in it, and how long it is in all.
+pub fn split(frames: &[u8]) -> Option<(u8, &[u8], usize)> {
+    let (first, begin) = (*frames.first()?, frames.get(1)?);
+    let (header, payload) = match begin {
+        126 => (4, u64::from(u16::from_be_bytes(frames.get(2..4)?.try_into().ok()?))),
+        127 => (10, u64::from_be_bytes(frames.get(2..10)?.try_into().ok()?)),
+        short => (2, u64::from(*short)),
+    };
+    let length = header + usize::try_from(payload).ok()?;
+    Some((first, frames.get(header..length)?, length))
 }
 
 /// A ping without a body.
@@ -98,6 +114,21 @@ mod tests {
         assert_eq!(packed(b"hi")[..], [0xc1, 2, b'h', b'i']);
         for payload in [0, 125, 126, 65_535, 65_536] {
             assert_eq!(length(payload), text(&"x".repeat(payload)).len());
+        }
+    }
+
+    #[test]
+    fn frames_come_apart_as_they_were_put_together() {
+        for payload in [0, 125, 126, 65_535, 65_536] {
+            let message = "x".repeat(payload);
+            let frames = [text(&message), packed(b"hi"), ping()].concat();
+            let (first, inside, length) = split(&frames).expect("a frame");
+            assert_eq!((first, inside), (TEXT, message.as_bytes()));
+            let rest = &frames[length..];
+            assert_eq!(split(rest), Some((PACKED, &b"hi"[..], 4)));
+            assert_eq!(split(&rest[4..]), Some((0x89, &b""[..], 2)));
+            assert_eq!(split(&rest[6..]), None);
+            assert_eq!(split(&frames[..length - 1]).map(|_| ()), None);
         }
     }
 

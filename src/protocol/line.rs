@@ -5,15 +5,13 @@
 
 use crate::domain::error::Code;
 use crate::engine::outbox::Outbox;
+use crate::protocol::relay::Relay;
 use crate::protocol::socket::Socket;
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::task::{Context, Poll, Waker};
-
-/// Chunks joined into one write.
-const SLICES: usize = 32;
 
 /// A connected socket and what is known of it.
 pub struct Line {
@@ -81,9 +79,7 @@ impl Line {
         if self.blocked.get() || self.broken.get() || outbox.is_empty() {
             return 0;
         }
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let filled = outbox.slices(&mut slices);
-        match self.socket.try_write(&slices[..filled]) {
+        match self.socket.try_write_from(outbox) {
             Ok(count) => {
                 self.sent_bytes.set(self.sent_bytes.get() + count as u64);
                 self.note_debt();
@@ -115,14 +111,22 @@ impl Line {
         self.wake();
     }
 
+    /// The relay that stands where the socket would, if one does.
+    pub fn relay(&self) -> Option<&Relay> {
+        match &self.socket {
+            Socket::Relay(relay) => Some(relay),
+            _ => None,
+        }
+    }
+
     /// Notes how it came to its end; the first reason is the reason.
     pub fn end(&self, ending: Ending) {
         self.ending.set(self.ending.get().or(Some(ending)));
     }
 
-    /// How it came to its end, in a word.
-    pub fn ending(&self) -> &'static str {
-        self.ending.get().map_or("server stopped", Ending::word)
+    /// How it came to its end, if it has.
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending.get()
     }
 
     /// Whether it was broken off.

@@ -309,6 +309,35 @@ pub struct SessionRefusal {
     pub body: Nothing,
 }
 
+/// The head of an acknowledgement.
+#[derive(ToSchema)]
+pub struct AcknowledgementHead {
+    /// The request's own.
+    #[serde(rename = "msgId")]
+    pub msg_id: serde_json::Value,
+    /// Whether it was done.
+    pub ok: bool,
+    /// The HTTP status of a refusal.
+    #[schema(nullable = false)]
+    pub status: Option<u16>,
+    /// What happened, one sentence; empty if it was done.
+    pub errors: Vec<String>,
+    /// What was done, one sentence; empty if it was not.
+    pub messages: Vec<String>,
+    /// The stable name of what happened.
+    #[schema(nullable = false)]
+    pub code: Option<Code>,
+}
+
+/// The answer to a request of the session protocol.
+#[derive(ToSchema)]
+pub struct Acknowledgement {
+    /// What became of it.
+    pub head: AcknowledgementHead,
+    /// What there is to tell of it.
+    pub body: serde_json::Value,
+}
+
 /// The head of a success below `/v5.0`.
 #[derive(ToSchema)]
 pub struct Head {

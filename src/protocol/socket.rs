@@ -3,15 +3,22 @@
 //! HTTP reads and writes it as a stream; a [`Line`](crate::protocol::line::Line) as far as the kernel
 //! takes and gives at once. Invariant: a plain one is no larger than its TCP stream.
 
+use crate::engine::outbox::Outbox;
+use crate::protocol::relay::Relay;
+use crate::protocol::tether::Tether;
 use crate::protocol::tls::Tls;
 use bytes::BytesMut;
 use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+/// Chunks joined into one write.
+const SLICES: usize = 32;
 
 /// A connected socket.
 pub enum Socket {
@@ -21,40 +28,55 @@ pub enum Socket {
     Tls(Box<Tls>),
     /// With what was read of it and is to be read again.
     Begun(Box<Begun>),
+    /// None: a conversation's words leave by HTTP responses instead.
+    Relay(Box<Relay>),
 }
 
-/// A socket that somebody has begun to read.
+/// A socket that somebody has begun to read, as all are that HTTP has.
 pub struct Begun {
     socket: Socket,
     read: BytesMut,
+    tether: Rc<Tether>,
 }
 
 impl Socket {
-    fn stream(&self) -> &TcpStream {
+    fn stream(&self) -> Option<&TcpStream> {
         match self {
-            Socket::Plain(stream) => stream,
-            Socket::Tls(tls) => tls.stream(),
+            Socket::Plain(stream) => Some(stream),
+            Socket::Tls(tls) => Some(tls.stream()),
             Socket::Begun(begun) => begun.socket.stream(),
+            Socket::Relay(_) => None,
         }
     }
 
     /// Where it is connected to.
     pub fn peer(&self) -> Option<SocketAddr> {
-        self.stream().peer_addr().ok()
+        self.stream()?.peer_addr().ok()
+    }
+
+    /// What an answer over this connection can know of it.
+    pub fn tether(&self) -> Option<&Rc<Tether>> {
+        match self {
+            Socket::Begun(begun) => Some(&begun.tether),
+            Socket::Plain(_) | Socket::Tls(_) | Socket::Relay(_) => None,
+        }
     }
 
     /// A socket of which `read` was read, and is to be read again.
     pub fn begun(socket: Self, read: BytesMut) -> Self {
         match read.is_empty() {
             true => socket,
-            false => Socket::Begun(Box::new(Begun { socket, read })),
+            false => {
+                let tether = Rc::default();
+                Socket::Begun(Box::new(Begun { socket, read, tether }))
+            }
         }
     }
 
     /// The socket itself, and what has come already and nobody has read yet.
     pub fn into_parts(mut self) -> (Self, BytesMut) {
         match self {
-            Socket::Plain(_) => (self, BytesMut::new()),
+            Socket::Plain(_) | Socket::Relay(_) => (self, BytesMut::new()),
             Socket::Tls(ref mut tls) => {
                 let text = tls.take_text();
                 (self, text)
@@ -70,8 +92,17 @@ impl Socket {
         }
     }
 
-    /// Writes the first bytes of what is to be written: how many were taken, or that it would block.
-    pub fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    /// Writes what waits, in one call: how many bytes were taken, or that it would block.
+    pub fn try_write_from(&self, outbox: &Outbox) -> io::Result<usize> {
+        if let Socket::Relay(relay) = self {
+            return relay.write(outbox.chunks());
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let filled = outbox.slices(&mut slices);
+        self.try_write(&slices[..filled])
+    }
+
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Socket::Plain(stream) => match slices {
                 [slice] => stream.try_write(slice),
@@ -79,6 +110,7 @@ impl Socket {
             },
             Socket::Tls(tls) => tls.try_write(slices),
             Socket::Begun(begun) => begun.socket.try_write(slices),
+            Socket::Relay(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
@@ -89,13 +121,14 @@ impl Socket {
             Socket::Tls(tls) => tls.try_read(buffer),
             // A line is made of the socket itself.
             Socket::Begun(begun) => begun.socket.try_read(buffer),
+            Socket::Relay(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
     /// Whether the kernel has not taken everything yet that [`Socket::try_write`] took.
     pub fn owes(&self) -> bool {
         match self {
-            Socket::Plain(_) => false,
+            Socket::Plain(_) | Socket::Relay(_) => false,
             Socket::Tls(tls) => tls.owes(),
             Socket::Begun(begun) => begun.socket.owes(),
         }
@@ -104,7 +137,7 @@ impl Socket {
     /// Has the kernel take what is owed to it, or would block.
     pub fn drain(&self) -> io::Result<()> {
         match self {
-            Socket::Plain(_) => Ok(()),
+            Socket::Plain(_) | Socket::Relay(_) => Ok(()),
             Socket::Tls(tls) => tls.drain(),
             Socket::Begun(begun) => begun.socket.drain(),
         }
@@ -113,7 +146,7 @@ impl Socket {
     /// Has the peer know, in the words of TLS, that this was all; that may be owed then.
     pub fn close(&self) {
         match self {
-            Socket::Plain(_) => {}
+            Socket::Plain(_) | Socket::Relay(_) => {}
             Socket::Tls(tls) => tls.close(),
             Socket::Begun(begun) => begun.socket.close(),
         }
@@ -121,18 +154,25 @@ impl Socket {
 
     /// Says to the kernel that nothing more will be written.
     pub fn shut_down(&self) {
-        // The peer may be gone already, which is as good.
-        let _ = SockRef::from(self.stream()).shutdown(Shutdown::Write);
+        if let Some(stream) = self.stream() {
+            // The peer may be gone already, which is as good.
+            let _ = SockRef::from(stream).shutdown(Shutdown::Write);
+        }
     }
 
     /// Waits until something may have come.
     pub fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_read_ready(context)
+        self.stream()
+            .map_or(Poll::Pending, |stream| stream.poll_read_ready(context))
     }
 
     /// Waits until the kernel may take more.
     pub fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_write_ready(context)
+        if let Socket::Relay(relay) = self {
+            return relay.poll_room(context).map(Ok);
+        }
+        self.stream()
+            .map_or(Poll::Pending, |stream| stream.poll_write_ready(context))
     }
 }
 
@@ -144,7 +184,7 @@ impl AsyncRead for Socket {
             Socket::Begun(begun) => {
                 let again = begun.read.len().min(buffer.remaining());
                 if again == 0 {
-                    return Pin::new(&mut begun.socket).poll_read(context, buffer);
+                    return begun.poll_more(context, buffer);
                 }
                 buffer.put_slice(&begun.read.split_to(again));
                 if begun.read.is_empty() {
@@ -152,7 +192,34 @@ impl AsyncRead for Socket {
                 }
                 Poll::Ready(Ok(()))
             }
+            Socket::Relay(_) => Poll::Pending,
         }
+    }
+}
+
+impl Begun {
+    fn poll_more(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.remaining();
+        let read = Pin::new(&mut self.socket).poll_read(context, buffer);
+        if matches!(read, Poll::Ready(Ok(()))) && before > 0 && buffer.remaining() == before {
+            self.tether.end();
+        }
+        read
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.tether.is_dead() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Pin::new(&mut self.socket).poll_write(context, bytes)
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.socket).poll_flush(context);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            self.tether.flushed();
+        }
+        flushed
     }
 }
 
@@ -161,7 +228,8 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Socket::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Socket::Tls(tls) => Pin::new(&mut **tls).poll_write(context, bytes),
-            Socket::Begun(begun) => Pin::new(&mut begun.socket).poll_write(context, bytes),
+            Socket::Begun(begun) => begun.poll_write(context, bytes),
+            Socket::Relay(_) => Poll::Pending,
         }
     }
 
@@ -169,7 +237,8 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Socket::Plain(stream) => Pin::new(stream).poll_flush(context),
             Socket::Tls(tls) => Pin::new(&mut **tls).poll_flush(context),
-            Socket::Begun(begun) => Pin::new(&mut begun.socket).poll_flush(context),
+            Socket::Begun(begun) => begun.poll_flush(context),
+            Socket::Relay(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -178,6 +247,7 @@ impl AsyncWrite for Socket {
             Socket::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Socket::Tls(tls) => Pin::new(&mut **tls).poll_shutdown(context),
             Socket::Begun(begun) => Pin::new(&mut begun.socket).poll_shutdown(context),
+            Socket::Relay(_) => Poll::Ready(Ok(())),
         }
     }
 }

@@ -17,9 +17,7 @@ use crate::protocol::reply::{self, Envelope};
 use crate::protocol::socket::Socket;
 use actix_codec::{Encoder, Framed};
 use actix_http::body::BodySize;
-use actix_http::header::{
-    CONTENT_TYPE, HOST, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_VERSION,
-};
+use actix_http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_VERSION};
 use actix_http::ws::{handshake_response, verify_handshake};
 use actix_http::{ConnectionType, HttpMessage, Request, Response, h1};
 use bytes::{Bytes, BytesMut};
@@ -169,17 +167,7 @@ impl Doorkeeper {
 
     /// Refused with `origin.denied` if a page of another origin than those that may sends it.
     pub fn check_origin(&self, request: &Request) -> Result<(), Refusal> {
-        let text = |name| request.headers().get(name).map(|value: &HeaderValue| value.to_str());
-        let denied = |_| Refusal::new(Code::OriginDenied, "pages of this origin may not connect");
-        let Some(origin) = text(ORIGIN) else {
-            return Ok(());
-        };
-        let host = text(HOST).and_then(Result::ok);
-        if self.origins.allow(origin.map_err(denied)?, host) {
-            return Ok(());
-        }
-        let text = "pages of this origin may not connect; STREAMGATE_ALLOWED_ORIGINS lists those that may";
-        Err(Refusal::new(Code::OriginDenied, text))
+        extract::check_origin(Headers::Map(request.headers()), &self.origins)
     }
 }
 

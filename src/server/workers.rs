@@ -14,6 +14,8 @@ use crate::protocol::deflate::Compression;
 use crate::protocol::gzip;
 use crate::protocol::lane::Lane;
 use crate::protocol::pump;
+use crate::protocol::session::transports::Station;
+use crate::protocol::socket::Socket;
 use crate::protocol::tls::porch::Porch;
 use crate::protocol::traffic::{Told, Visit};
 use crate::protocol::upgrade::{Door, Doorkeeper};
@@ -48,6 +50,7 @@ pub(super) struct Equipment {
     lobby: Option<CompanyName>,
     tls: Option<Arc<rustls::ServerConfig>>,
     manners: Manners,
+    poll: Duration,
     hold_off: Duration,
     compression: Compression,
     stopping: GracefulShutdownSignal,
@@ -87,6 +90,7 @@ impl Equipment {
                 ping: config.ping_interval,
                 dead: config.dead_after,
             },
+            poll: config.poll_time,
             hold_off: config.hold_off,
             compression: config.compression,
             stopping,
@@ -105,6 +109,18 @@ impl Equipment {
             compression: self.compression,
             desk,
             door: purpose.door,
+        })
+    }
+
+    /// What sessions need over plain HTTP, where the doorkeeper lets their sockets in.
+    fn station(&self, doorkeeper: &Doorkeeper) -> Rc<Station> {
+        Rc::new(Station {
+            broker: Arc::clone(&self.broker),
+            origins: Arc::clone(&self.origins),
+            desk: Rc::clone(&doorkeeper.desk),
+            poll: self.poll,
+            ping: self.manners.ping,
+            dead: self.manners.dead,
         })
     }
 
@@ -134,6 +150,7 @@ pub(super) fn listen(
 ) -> Result<ServerBuilder, Fault> {
     let factory = move || {
         let doorkeeper = equipment.doorkeeper(purpose);
+        let station = equipment.station(&doorkeeper);
         let upgrade = fn_service(move |(request, framed)| {
             let doorkeeper = Rc::clone(&doorkeeper);
             async move {
@@ -145,6 +162,7 @@ pub(super) fn listen(
             .app_data(Data::from(Arc::clone(&equipment.broker)))
             .app_data(Data::from(Arc::clone(&equipment.proxies)))
             .app_data(Data::from(Arc::clone(&equipment.url)))
+            .app_data(station)
             .wrap(from_fn(gzip::answers))
             .wrap(cors(Arc::clone(&equipment.origins)))
             .wrap(from_fn(log_request))
@@ -155,6 +173,11 @@ pub(super) fn listen(
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
                 async move { stopping.notified().await }
+            })
+            .on_connect_ext(|socket: &Socket, extensions| {
+                if let Some(tether) = socket.tether() {
+                    extensions.insert(Rc::clone(tether));
+                }
             })
             .upgrade(upgrade)
             .finish(map_config(app, |()| AppConfig::default()));

@@ -3,11 +3,12 @@
 //!
 //! Invariant: nothing that is on its way is changed or lost by it.
 
+use crate::domain::event::Wire;
 use crate::domain::id::StreamId;
 use crate::domain::position::Offset;
 use crate::engine::connection::{ConnectionKey, Dialect};
 use crate::engine::shard::Shard;
-use crate::engine::subscription::Subscription;
+use crate::engine::subscription::{Subscription, Terms};
 
 impl<P> Shard<P> {
     /// Renders a connection's events in another form from now on.
@@ -38,6 +39,24 @@ impl<P> Shard<P> {
             self.subscribe(key, to, subscription, terms);
         }
         fewer
+    }
+
+    /// The form in which a connection is given events.
+    pub fn wire(&self, key: ConnectionKey) -> Option<Wire> {
+        Some(self.connections.get(key)?.dialect.wire)
+    }
+
+    /// What a connection follows, where it is in it, and on what terms.
+    pub fn followed(&mut self, key: ConnectionKey) -> Vec<(StreamId, Subscription, Option<Box<Terms>>)> {
+        let Some(connection) = self.connections.get(key) else {
+            return Vec::new();
+        };
+        let index = &mut self.index;
+        let followed = connection.subscriptions.iter().filter_map(|(stream, slot)| {
+            let subscriber = index.get_mut(stream, *slot)?;
+            Some((*stream, subscriber.subscription, subscriber.terms.clone()))
+        });
+        followed.collect()
     }
 
     /// How many follow a stream.

@@ -8,7 +8,7 @@ use crate::domain::stream::RULE_NUMBERS;
 use crate::protocol::docs::security;
 use crate::protocol::shapes;
 use crate::protocol::shapes::channels::Detail;
-use crate::protocol::shapes::{Head, Refusal, SessionHead, SessionRefusal};
+use crate::protocol::shapes::{Acknowledgement, Head, Refusal, SessionHead, SessionRefusal};
 use std::collections::BTreeMap;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
@@ -77,6 +77,8 @@ pub struct Operation {
     body: Option<(Shape, Required)>,
     answers: Vec<(u16, Response)>,
     refusals: Vec<Code>,
+    /// Whether a refusal may be that of a request of the session protocol.
+    answers_requests: bool,
     /// The schemas it refers to.
     pub named: Vec<(String, RefOr<Schema>)>,
 }
@@ -137,6 +139,20 @@ impl Shape {
         Self { schema, ..self }
     }
 
+    /// This one or another one.
+    pub fn or(mut self, other: Self) -> Self {
+        let schema = OneOfBuilder::new().item(self.schema).item(other.schema).into();
+        self.named.extend(other.named);
+        Self { schema, ..self }
+    }
+
+    /// A text in a format of its own.
+    pub fn text(says: &'static str) -> Self {
+        let text = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
+        let (schema, named) = (text.description(Some(says)).into(), Vec::new());
+        Self { schema, named }
+    }
+
     /// One, or an array of one or more.
     pub fn one_or_more<T: ToSchema>() -> Self {
         let Self { schema, named } = Self::of::<T>();
@@ -168,6 +184,7 @@ impl Operation {
             body: None,
             answers: Vec::new(),
             refusals: Vec::new(),
+            answers_requests: false,
             named: Vec::new(),
         }
     }
@@ -213,7 +230,13 @@ impl Operation {
     }
 
     /// A header or query parameter that may be sent.
-    pub fn takes(mut self, at: ParameterIn, name: &'static str, says: &'static str, schema: ObjectBuilder) -> Self {
+    pub fn takes(
+        mut self,
+        at: ParameterIn,
+        name: &'static str,
+        says: &'static str,
+        schema: impl Into<RefOr<Schema>>,
+    ) -> Self {
         let parameter = ParameterBuilder::new()
             .name(name)
             .parameter_in(at)
@@ -287,6 +310,12 @@ impl Operation {
         self
     }
 
+    /// It answers a request of the session protocol: refusals, too, may be acknowledgements.
+    pub fn answers_requests(mut self) -> Self {
+        self.answers_requests = true;
+        self
+    }
+
     fn is_rest(&self) -> bool {
         self.path.starts_with("/v5.0/") || self.path.starts_with("/{base}/")
     }
@@ -296,6 +325,10 @@ impl Operation {
         match self.path {
             path if path.starts_with("/api/v1/") => (Shape::of::<Detail>(), CodeAt::Top),
             _ if self.is_rest() => (Shape::of::<Refusal>(), CodeAt::Head),
+            _ if self.answers_requests => {
+                let refusal = Shape::of::<SessionRefusal>();
+                (refusal.or(Shape::of::<Acknowledgement>()), CodeAt::Head)
+            }
             _ => (Shape::of::<SessionRefusal>(), CodeAt::Head),
         }
     }

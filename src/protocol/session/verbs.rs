@@ -11,37 +11,60 @@ use crate::protocol::conversation::{Conversation, Speech};
 use crate::protocol::deflate::Packing;
 use crate::protocol::events;
 use crate::protocol::extract::{self, Caller, Headers};
+use crate::protocol::frame;
 use crate::protocol::operations::{no_upgrade, other};
 use crate::protocol::reply::{self, Done, Envelope};
 use crate::protocol::session::objects;
+use crate::protocol::session::standing;
 use crate::protocol::session::wire::objects::Wish;
 use crate::protocol::session::wire::{self, Ask, Create, Opening, Subscribe};
 use crate::protocol::upgrade::{Door, Doorkeeper, Refusing};
+use crate::sessions::standing::Answered;
 use actix_http::Request;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use std::rc::Rc;
+use tokio::sync::oneshot;
 
 /// How sockets of this protocol speak.
-pub const SPEECH: Speech = Speech::new(
-    Dialect {
-        wire: Wire::Session,
-        event: wire::event,
-        gap: wire::gap,
-    },
-    receive,
-);
+pub const SPEECH: Speech = Speech {
+    begin: standing::take_over,
+    part: standing::leave,
+    ..Speech::new(
+        Dialect {
+            wire: Wire::Session,
+            event: wire::event,
+            gap: wire::gap,
+        },
+        receive,
+    )
+};
 
 /// How those speak that agreed on compression: what is rare is said plainly.
 pub const DEFLATED: Speech = Speech {
     packing: Packing::Deflate,
+    begin: standing::take_over,
+    part: standing::leave,
     ..Speech::new(
         Dialect {
             wire: Wire::SessionDeflated,
             event: wire::event_deflated,
             gap: wire::gap,
+        },
+        receive,
+    )
+};
+
+/// How those speak whose words leave by plain HTTP.
+pub const LINES: Speech = Speech {
+    goodbye: wire::goaway,
+    ..Speech::new(
+        Dialect {
+            wire: Wire::Lines,
+            event: wire::event_line,
+            gap: wire::gap_line,
         },
         receive,
     )
@@ -54,8 +77,19 @@ const DROPS: Dialect = Dialect {
     gap: wire::gap,
 };
 
+/// The same by plain HTTP.
+const DROP_LINES: Dialect = Dialect {
+    wire: Wire::DropLines,
+    event: wire::drop_line,
+    gap: wire::gap_line,
+};
+
 /// What takes the place of which form of events for whoever calls them drops.
-const OLDER: [(Wire, &Dialect); 2] = [(Wire::Session, &DROPS), (Wire::SessionDeflated, &DROPS)];
+const OLDER: [(Wire, &Dialect); 3] = [
+    (Wire::Session, &DROPS),
+    (Wire::SessionDeflated, &DROPS),
+    (Wire::Lines, &DROP_LINES),
+];
 
 /// The door of `/session/<id>/ws`.
 pub fn door(path: &str) -> Option<Door<'_>> {
@@ -148,8 +182,21 @@ struct Outcome {
     notice: Option<Bytes>,
 }
 
-/// Answers a frame. An acknowledgement is queued before anything that follows from it.
+/// Where a request is answered.
+pub(super) enum Answering {
+    /// On the socket that it came by.
+    Socket,
+    /// As an HTTP answer of its own.
+    Once(oneshot::Sender<Answered>),
+}
+
+/// Answers a frame.
 fn receive(at: &Rc<Conversation>, text: &str) {
+    answer_request(at, text, Answering::Socket);
+}
+
+/// Answers a request. An acknowledgement is queued before anything that follows from it.
+pub(super) fn answer_request(at: &Rc<Conversation>, text: &str, answering: Answering) {
     let broker = at.seat.broker();
     let request = wire::parse(text, broker.limits());
     let msg_id = request.msg_id;
@@ -157,67 +204,90 @@ fn receive(at: &Rc<Conversation>, text: &str) {
         call_events_drops(at);
     }
     match request.ask {
-        Ok(Ask::Heartbeat) => {}
+        Ok(Ask::Heartbeat) => answering.pass_over(),
         Ok(Ask::Subscribe(wish)) => match wish.since_ms {
-            Some(time_ms) => later(at, msg_id, subscribe_since(Rc::clone(at), wish, time_ms)),
-            None => answer(at, msg_id, subscribe(at, wish).map_err(Error::from)),
+            Some(time_ms) => later(at, msg_id, answering, subscribe_since(Rc::clone(at), wish, time_ms)),
+            None => answer(at, msg_id, answering, subscribe(at, wish).map_err(Error::from)),
         },
-        Ok(Ask::Create(create)) => later(at, msg_id, publish(Rc::clone(at), create)),
-        Ok(Ask::Objects(wish)) => later(at, msg_id, perform(Rc::clone(at), wish)),
+        Ok(Ask::Create(create)) => later(at, msg_id, answering, publish(Rc::clone(at), create)),
+        Ok(Ask::Objects(wish)) => later(at, msg_id, answering, perform(Rc::clone(at), wish)),
         Ok(Ask::Unsubscribe(target)) => {
             broker.unsubscribe(&at.desk, at.key, &target);
-            answer(at, msg_id, Ok(Outcome::nothing()));
+            answer(at, msg_id, answering, Ok(Outcome::nothing()));
         }
-        Err(refusal) => answer(at, msg_id, Err(refusal.into())),
+        Err(refusal) => answer(at, msg_id, answering, Err(refusal.into())),
     }
 }
 
 /// Whoever said `drop` once gets events with the members that they know, from now on.
-fn call_events_drops(at: &Conversation) {
+pub(super) fn call_events_drops(at: &Conversation) {
     let older = OLDER.iter().find(|(wire, _)| *wire == at.speech.dialect.wire);
     if let Some((_, dialect)) = older {
         at.desk.shard.borrow_mut().set_dialect(at.key, dialect);
     }
 }
 
-fn answer(at: &Conversation, msg_id: &str, outcome: Result<Outcome, Error>) {
+fn answer(at: &Conversation, msg_id: &str, answering: Answering, outcome: Result<Outcome, Error>) {
     let metrics = at.seat.broker().metrics();
     match outcome {
         Ok(outcome) => {
-            at.reply(wire::acknowledge(msg_id, &outcome.body));
+            answering.say(at, 200, wire::acknowledge(msg_id, &outcome.body));
             outcome.notice.into_iter().for_each(|notice| at.reply(notice));
         }
         Err(error) => {
             let refusal = reply::explain(metrics, error);
             metrics.count_refusal(refusal.code);
-            at.reply(wire::refuse(msg_id, &refusal));
+            answering.say(at, refusal.code.entry().status, wire::refuse(msg_id, &refusal));
+        }
+    }
+}
+
+impl Answering {
+    fn say(self, at: &Conversation, status: u16, text: String) {
+        match self {
+            Answering::Socket => at.reply(frame::text(&text)),
+            Answering::Once(answer) => {
+                let text = Some(text);
+                // Whoever asked may have gone meanwhile; what was done is done.
+                let _ = answer.send(Answered { status, text });
+            }
+        }
+    }
+
+    /// There is nothing to say.
+    fn pass_over(self) {
+        if let Answering::Once(answer) = self {
+            let (status, text) = (204, None);
+            // As above.
+            let _ = answer.send(Answered { status, text });
         }
     }
 }
 
 /// Answers once it is known what came of it; other requests go on meanwhile.
-fn later(at: &Rc<Conversation>, msg_id: &str, outcome: impl Future<Output = Result<Outcome, Error>> + 'static) {
+fn later(
+    at: &Rc<Conversation>,
+    msg_id: &str,
+    answering: Answering,
+    outcome: impl Future<Output = Result<Outcome, Error>> + 'static,
+) {
     if let Err(refusal) = at.begin_request() {
-        return answer(at, msg_id, Err(refusal.into()));
+        return answer(at, msg_id, answering, Err(refusal.into()));
     }
     let (at, msg_id) = (Rc::clone(at), msg_id.to_owned());
     actix_rt::spawn(async move {
         let outcome = outcome.await;
-        answer(&at, &msg_id, outcome);
+        answer(&at, &msg_id, answering, outcome);
         at.end_request();
     });
 }
 
 fn subscribe(at: &Conversation, wish: Subscribe) -> Result<Outcome, Refusal> {
-    let broker = at.seat.broker();
-    let subscribed = broker.subscribe(&at.desk, at.key, &at.seat.access, &wish.target, wish.following)?;
-    if !wish.is_extended {
+    let is_extended = wish.is_extended;
+    let (subscribed, notice) = standing::follow(at, wish)?;
+    if !is_extended {
         return Ok(Outcome::nothing());
     }
-    let notice = subscribed
-        .resume
-        .told
-        .map(|gap| wire::gap(&subscribed.stream.id, None, &gap));
     let body = wire::subscribed(&subscribed);
     Ok(Outcome { body, notice })
 }

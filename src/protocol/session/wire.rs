@@ -6,11 +6,19 @@
 
 pub mod objects;
 mod opening;
+mod outward;
+mod places;
+mod query;
 mod render;
 mod since;
 
 pub use opening::{Opening, opened};
-pub use render::{acknowledge, drop_event, event, event_deflated, gap, refuse, subscribed};
+pub use outward::{Framing, array};
+pub use places::{Places, Told, lines, text};
+pub use query::EventsQuery;
+pub use render::{
+    acknowledge, drop_event, drop_line, event, event_deflated, event_line, gap, gap_line, goaway, refuse, subscribed,
+};
 
 use crate::broker::{Following, From};
 use crate::domain::durability::Durability;

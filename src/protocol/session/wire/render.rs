@@ -11,10 +11,8 @@ use crate::protocol::{deflate, events, frame};
 use bytes::Bytes;
 
 /// The acknowledgement of what was done; `body` is JSON.
-pub fn acknowledge(msg_id: &str, body: &str) -> Bytes {
-    frame::text(&format!(
-        r#"{{"head":{{"msgId":{msg_id},"ok":true,"errors":[],"messages":["{PROCESSED}"]}},"body":{body}}}"#
-    ))
+pub fn acknowledge(msg_id: &str, body: &str) -> String {
+    format!(r#"{{"head":{{"msgId":{msg_id},"ok":true,"errors":[],"messages":["{PROCESSED}"]}},"body":{body}}}"#)
 }
 
 /// What was set up, for the body of an acknowledgement.
@@ -32,11 +30,21 @@ pub fn subscribed(subscribed: &Subscribed) -> String {
 }
 
 /// The acknowledgement of what was not done, and why; the code stands behind what old clients know.
-pub fn refuse(msg_id: &str, refusal: &Refusal) -> Bytes {
+pub fn refuse(msg_id: &str, refusal: &Refusal) -> String {
+    format!(r#"{{"head":{},"body":{{}}}}"#, refused_head(msg_id, refusal))
+}
+
+fn refused_head(msg_id: &str, refusal: &Refusal) -> String {
     let entry = refusal.code.entry();
     let (status, code, text) = (entry.status, entry.code, quoted(&refusal.text));
-    frame::text(&format!(
-        r#"{{"head":{{"msgId":{msg_id},"ok":false,"status":{status},"errors":[{text}],"messages":[],"code":"{code}"}},"body":{{}}}}"#
+    format!(r#"{{"msgId":{msg_id},"ok":false,"status":{status},"errors":[{text}],"messages":[],"code":"{code}"}}"#)
+}
+
+/// The last line, where a socket would have its close frame.
+pub fn goaway(refusal: &Refusal) -> Bytes {
+    let (head, code) = (refused_head("null", refusal), refusal.code.entry().code);
+    line(format!(
+        r#"{{"type":"goaway","head":{head},"body":{{"reason":"{code}"}}}}"#
     ))
 }
 
@@ -55,6 +63,28 @@ pub fn drop_event(event: &Event) -> Bytes {
     frame::text(&event_text(event, Names::Flowthings))
 }
 
+/// The same as one line.
+pub fn drop_line(event: &Event) -> Bytes {
+    line(event_text(event, Names::Flowthings))
+}
+
+/// An event as one line.
+pub fn event_line(event: &Event) -> Bytes {
+    line(event_text(event, Names::Octave))
+}
+
+/// JSON as one line: a line break in it stands between its tokens, where a blank is as good.
+fn line(json: String) -> Bytes {
+    let mut bytes = json.into_bytes();
+    for byte in &mut bytes {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    bytes.push(b'\n');
+    Bytes::from(bytes)
+}
+
 fn event_text(event: &Event, names: Names) -> String {
     let mut text = String::with_capacity(event.draft.elems.as_str().len() + 384);
     text.push_str(r#"{"type":"message","resource":""#);
@@ -69,17 +99,35 @@ fn event_text(event: &Event, names: Names) -> String {
 
 /// The notice that events will not come.
 pub fn gap(stream: &StreamId, _: Option<&str>, gap: &Gap) -> Bytes {
+    frame::text(&gap_text(stream, gap))
+}
+
+/// The same as one line.
+pub fn gap_line(stream: &StreamId, _: Option<&str>, gap: &Gap) -> Bytes {
+    line(gap_text(stream, gap))
+}
+
+fn gap_text(stream: &StreamId, gap: &Gap) -> String {
     let (count, from, to, reason) = (gap.count(), gap.from, gap.to, gap.reason.word());
     let plural = if count == 1 { "event was" } else { "events were" };
-    frame::text(&format!(
+    format!(
         r#"{{"type":"gap","head":{{"msgId":null,"ok":true,"errors":[],"messages":["{count} {plural} not delivered"]}},"body":{{"resource":"{stream}","from":{from},"to":{to},"count":{count},"reason":"{reason}"}}}}"#
-    ))
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::error::Code;
     use crate::domain::position::{GapReason, Offset};
+
+    #[test]
+    fn a_line_is_one_line() {
+        assert_eq!(line("{\n \"a\":\r\n1}".to_owned()), "{  \"a\":  1}\n");
+        let refusal = Refusal::new(Code::TokenRevoked, "the token was revoked");
+        let wanted = r#"{"type":"goaway","head":{"msgId":null,"ok":false,"status":401,"errors":["the token was revoked"],"messages":[],"code":"token.revoked"},"body":{"reason":"token.revoked"}}"#;
+        assert_eq!(goaway(&refusal), format!("{wanted}\n"));
+    }
 
     #[test]
     fn a_gap_reads_as_documented() {

@@ -1,0 +1,137 @@
+//! Sessions beyond their sockets: the standing conversation, whose words leave by HTTP responses, and
+//! what a socket that ended had followed.
+//!
+//! Invariant: whoever takes up what another connection followed is given nothing that they may not
+//! read.
+
+use crate::broker::{Broker, Entry, Following, From, Seat, Subscribed};
+use crate::domain::error::{Code, Refusal};
+use crate::domain::id::StreamId;
+use crate::domain::position::{Epoch, Offset};
+use crate::domain::session_id::SessionId;
+use crate::domain::stream::Target;
+use crate::domain::token::Access;
+use crate::domain::visitor::Visitor;
+use crate::engine::connection::ConnectionKey;
+use crate::hub::worker::Worker;
+use crate::sessions::standing::{Errand, Followed};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+impl Broker {
+    /// Refused as [`Broker::connect`] would refuse, where there is a connection already.
+    pub fn check_session(&self, session: &SessionId, visitor: &Visitor) -> Result<(), Refusal> {
+        self.check_running()?;
+        self.sessions.check(session)?;
+        self.catalogue.token(session.token())?.places.check(visitor)
+    }
+
+    /// The standing conversation of a session, if it has one.
+    pub fn standing(&self, session: &SessionId) -> Option<mpsc::Sender<Errand>> {
+        self.sessions.standing(session)
+    }
+
+    /// Gives a connected session its standing conversation; if it has one, that one is returned.
+    pub fn stand(&self, session: &SessionId, standing: mpsc::Sender<Errand>) -> Result<(), mpsc::Sender<Errand>> {
+        self.sessions.stand(session, standing)
+    }
+
+    /// A standing conversation has ended.
+    pub fn sit_down(&self, session: &SessionId) {
+        self.sessions.sit_down(session);
+    }
+
+    /// Keeps what a connection of the session followed, until somebody takes it up or the session lapses.
+    pub fn keep(&self, session: &SessionId, followed: Vec<Followed>) {
+        if !self.sessions.keep(session, followed) {
+            // Nobody is there to be told; the next transport begins with nothing, as after a restart.
+            self.metrics.count_refusal(Code::LimitSubscriptions);
+        }
+    }
+
+    /// What a socket of the session did not write: whoever takes up what it followed begins before that.
+    pub fn amend(&self, session: &SessionId, unread: &HashMap<StreamId, Offset>) {
+        self.sessions.amend(session, unread);
+    }
+
+    /// What is kept of the session's sockets; it is not kept any more.
+    pub fn take_kept(&self, session: &SessionId) -> Vec<Followed> {
+        self.sessions.take_kept(session)
+    }
+
+    /// What a connection follows.
+    pub fn all_followed<P>(&self, worker: &Worker<P>, key: ConnectionKey) -> Vec<Followed> {
+        let Some(wire) = worker.shard.borrow().wire(key) else {
+            return Vec::new();
+        };
+        let followed = worker.shard.borrow_mut().followed(key).into_iter();
+        let followed = followed.filter_map(|(stream, subscription, terms)| {
+            Some(Followed {
+                stream,
+                epoch: self.epoch(&stream)?,
+                subscription,
+                terms,
+                wire,
+            })
+        });
+        followed.collect()
+    }
+
+    /// How a stream is numbered, if there is one.
+    pub fn epoch(&self, stream: &StreamId) -> Option<Epoch> {
+        self.log.epoch(stream)
+    }
+
+    /// Has a connection follow what another one followed; refused as [`Broker::subscribe`].
+    pub fn take_up<P>(
+        &self,
+        worker: &Worker<P>,
+        key: ConnectionKey,
+        access: &Access,
+        followed: &Followed,
+    ) -> Result<Subscribed, Refusal> {
+        let following = Following {
+            from: From::Kept(followed.epoch, followed.subscription),
+            terms: followed.terms.as_deref().cloned(),
+            fleeting: false,
+        };
+        self.subscribe(worker, key, access, &Target::Id(followed.stream), following)
+    }
+}
+
+impl Seat {
+    /// The session that a connection sits here for, if that is what it was let in with.
+    pub fn session(&self) -> Option<&SessionId> {
+        match &self.entry {
+            Entry::Session(session) => Some(session),
+            Entry::Channels(_) | Entry::Notices { .. } => None,
+        }
+    }
+
+    /// Nobody listens here for the time being: from now on the session lasts its time to live.
+    pub fn rest(&self) {
+        if let Some(session) = self.session()
+            && !self.rests.replace(true)
+        {
+            self.broker.sessions.leave(session);
+        }
+    }
+
+    /// Somebody listens again; refused with `session.lapsed`.
+    pub fn wake(&self) -> Result<(), Refusal> {
+        if let Some(session) = self.session()
+            && self.rests.get()
+        {
+            self.broker.sessions.enter(session)?;
+            self.rests.set(false);
+        }
+        Ok(())
+    }
+
+    /// How long the session lasts if nobody comes; none while it has a connection.
+    pub fn lapses_in(&self) -> Option<Duration> {
+        let lapses_in_ms = self.broker.sessions.lapses_in_ms(self.session()?);
+        lapses_in_ms.map(Duration::from_millis)
+    }
+}

@@ -1,0 +1,207 @@
+//! A conversation whose words leave by HTTP responses, one after the other, and that is asked by
+//! errands rather than by frames.
+//!
+//! Nothing is read, so nothing is pinged: who takes what is said lives. Invariants: while nobody takes
+//! it the session lasts its time to live and no longer; the task ends promptly, whoever takes the rest.
+
+use crate::broker::Seat;
+use crate::domain::error::Code;
+use crate::protocol::conversation::{Conversation, Opening, Speech};
+use crate::protocol::line::{Ending, Line, Ready};
+use crate::protocol::pump::{self, Desk};
+use crate::protocol::relay::Relay;
+use crate::protocol::socket::Socket;
+use crate::sessions::pipe::{End, Inlet, Piece};
+use crate::sessions::standing::Errand;
+use bytes::{Bytes, BytesMut};
+use std::future::pending;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep, sleep};
+
+/// Looks at a response in the time after which it counts as dead.
+const LOOKS: u32 = 4;
+
+/// The least time between two looks.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// What a standing conversation is asked for, and how it answers.
+pub struct Errands {
+    /// The way in.
+    pub receiver: mpsc::Receiver<Errand>,
+    /// Answers one.
+    pub answer: fn(&Rc<Conversation>, Errand),
+}
+
+/// What was said and nobody has taken. The parts stay apart, because each is bounded by itself.
+pub struct Unsaid {
+    /// What came back from a response, the oldest.
+    pub returned: Vec<Bytes>,
+    /// What waits for a response.
+    pub queued: Vec<Bytes>,
+}
+
+impl Unsaid {
+    /// All of it, in order.
+    pub fn chunks(&self) -> impl Iterator<Item = &Bytes> {
+        self.returned.iter().chain(&self.queued)
+    }
+}
+
+enum Next {
+    Errand(Option<Errand>),
+    Ready(Ready),
+    Left,
+    Look,
+}
+
+impl Conversation {
+    /// Registers a conversation without a socket; `peer` is who it begins for.
+    pub fn relayed(desk: Rc<Desk>, seat: Seat, speech: &'static Speech, peer: Option<SocketAddr>) -> Rc<Self> {
+        let opening = Opening {
+            line: Line::new(Socket::Relay(Box::default())),
+            peer,
+            speech,
+            early: BytesMut::new(),
+            answer: Bytes::new(),
+        };
+        Self::register(desk, seat, opening)
+    }
+
+    /// The relay of a conversation without a socket.
+    fn relay(&self) -> &Relay {
+        self.line.relay().expect("a relayed conversation has a relay")
+    }
+
+    /// Runs until it is over. With errands it outlives the responses that take its words; without, it
+    /// ends with the first. A response that takes nothing for as long as `dead` counts as gone.
+    pub async fn run_relayed(self: Rc<Self>, dead: Duration, mut errands: Option<Errands>) {
+        pump::flush(&self.desk, self.key);
+        let mut look = std::pin::pin!(sleep(dead / LOOKS));
+        while !self.is_over() {
+            match self.next(&mut errands, look.as_mut()).await {
+                Next::Errand(Some(errand)) => {
+                    if let Some(errands) = &errands {
+                        (errands.answer)(&self, errand);
+                    }
+                    pump::flush(&self.desk, self.key);
+                }
+                // Its session is forgotten.
+                Next::Errand(None) => self.line.break_off(Ending::Refused(Code::SessionLapsed)),
+                Next::Ready(Ready::Write) => pump::flush_again(&self.desk, self.key),
+                Next::Ready(_) => {}
+                Next::Left => self.detach(End::Over, errands.is_some()),
+                Next::Look => {
+                    self.look(dead, errands.is_some());
+                    look.as_mut().reset(Instant::now() + self.patience(dead));
+                }
+            }
+        }
+        if let Some(errands) = &mut errands {
+            errands.receiver.close();
+        }
+        self.finish();
+    }
+
+    async fn next(&self, errands: &mut Option<Errands>, look: Pin<&mut Sleep>) -> Next {
+        let errand = async {
+            match errands {
+                Some(errands) => errands.receiver.recv().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = look => Next::Look,
+            errand = errand => Next::Errand(errand),
+            () = self.relay().left() => Next::Left,
+            ready = self.line.ready(false) => Next::Ready(ready),
+        }
+    }
+
+    /// Until when there is nothing to look after, whatever happens.
+    fn patience(&self, dead: Duration) -> Duration {
+        let lapses_in = self.seat.lapses_in().filter(|_| !self.relay().is_attached());
+        lapses_in.map_or(dead / LOOKS, |lapses_in| lapses_in.min(dead / LOOKS).max(SHORTEST))
+    }
+
+    fn look(&self, dead: Duration, stands: bool) {
+        if self.relay().stalled() >= dead {
+            self.seat.broker().metrics().peers_dead.inc();
+            self.detach(End::Dead, stands);
+        } else if !self.relay().is_attached() && self.seat.lapses_in() == Some(Duration::ZERO) {
+            self.line.break_off(Ending::Refused(Code::SessionLapsed));
+        }
+    }
+
+    /// Nobody takes what is said any more.
+    fn detach(&self, end: End, stands: bool) {
+        self.relay().detach(end);
+        match (stands, end) {
+            (true, _) => self.seat.rest(),
+            (false, End::Dead) => self.line.break_off(Ending::Dead),
+            (false, _) => self.line.break_off(Ending::Lost),
+        }
+    }
+
+    /// Whether somebody takes what is said.
+    pub fn is_attached(&self) -> bool {
+        self.relay().is_attached()
+    }
+
+    /// What is said from now on leaves there, and what was not taken before. `places` are told first.
+    pub fn attach(&self, inlet: Inlet, places: impl Iterator<Item = Piece>) {
+        self.relay().attach(inlet, places);
+        // What was taken out of the outbox may have been what a subscription waited for.
+        if self.desk.shard.borrow_mut().has_written(self.key, 0) {
+            self.desk.mailbox.ring();
+        }
+        self.line.wake();
+    }
+
+    /// Takes out everything that was said and that nobody has taken; a response that was there ends.
+    pub fn take_unsaid(&self) -> Unsaid {
+        self.relay().detach(End::Replaced);
+        let returned = self.relay().take_returned();
+        let mut queued = Vec::new();
+        if let Some(connection) = self.desk.shard.borrow_mut().get_mut(self.key) {
+            queued = connection.outbox.take().0;
+        }
+        Unsaid { returned, queued }
+    }
+
+    /// Gives back what was taken out, or what is left of it, before anything else is said.
+    pub fn put_unsaid(&self, unsaid: Unsaid) {
+        self.relay().put_back(unsaid.returned);
+        unsaid.queued.into_iter().for_each(|chunk| self.reply(chunk));
+    }
+
+    /// Tells where a new subscription begins, to who keeps places.
+    pub fn tell_place(&self, place: Piece) {
+        if let Some(relay) = self.line.relay() {
+            relay.tell(place);
+        }
+    }
+
+    /// It has nothing more to say, here.
+    pub fn end(&self, ending: Ending) {
+        self.line.break_off(ending);
+    }
+
+    /// Whoever takes what is said gets the rest, the goodbye last; if nobody does, it is nobody's.
+    fn finish(&self) {
+        self.seat.broker().unsubscribe_all(&self.desk, self.key);
+        let mut rest = Vec::new();
+        if let Some(connection) = self.desk.shard.borrow_mut().get_mut(self.key) {
+            rest = connection.outbox.take().0;
+        }
+        self.relay().finish(rest);
+        if let Some(session) = self.seat.session() {
+            self.seat.broker().sit_down(session);
+        }
+        self.log_end();
+    }
+}

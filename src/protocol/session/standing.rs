@@ -1,0 +1,290 @@
+//! A session's standing conversation: its lines leave by whichever HTTP response takes them now, its
+//! requests come one by one; and how a session moves between it and sockets.
+//!
+//! Knows what a line is about, not how responses bring it. Invariant: what was said and not taken goes
+//! first wherever the session goes next, and what follows begins exactly behind it.
+
+use crate::broker::{Broker, Following, From, Seat, Subscribed};
+use crate::domain::error::{Code, Refusal};
+use crate::domain::event::Wire;
+use crate::domain::id::StreamId;
+use crate::domain::position::{Offset, Position};
+use crate::domain::session_id::SessionId;
+use crate::domain::stream::Target;
+use crate::protocol::conversation::{Conversation, Errands, Unwritten};
+use crate::protocol::line::Ending;
+use crate::protocol::pump::{self, Desk};
+use crate::protocol::session::verbs::{Answering, LINES, answer_request, call_events_drops};
+use crate::protocol::session::wire::{self, Subscribe, Told};
+use crate::protocol::{deflate, frame};
+use crate::sessions::pipe::{Inlet, Piece};
+use crate::sessions::standing::{Errand, Estate, Followed};
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Errands that may wait for a standing conversation.
+const ERRANDS: usize = 64;
+
+/// Begins a session's standing conversation on this worker, unless another worker was first.
+pub fn begin(desk: &Rc<Desk>, seat: Seat, peer: Option<SocketAddr>, dead: Duration) -> mpsc::Sender<Errand> {
+    let (sender, receiver) = mpsc::channel(ERRANDS);
+    if let Some(session) = seat.session()
+        && let Err(other) = seat.broker().stand(session, sender.clone())
+    {
+        return other;
+    }
+    seat.rest();
+    let answer = run_errand;
+    let conversation = Conversation::relayed(Rc::clone(desk), seat, &LINES, peer);
+    actix_rt::spawn(conversation.run_relayed(dead, Some(Errands { receiver, answer })));
+    sender
+}
+
+fn run_errand(at: &Rc<Conversation>, errand: Errand) {
+    if let Err(refusal) = at.seat.wake() {
+        return at.end(Ending::Refused(refusal.code));
+    }
+    match errand {
+        Errand::Request { text, answer } => {
+            take_up_kept(at);
+            answer_request(at, &text, Answering::Once(answer));
+        }
+        Errand::Attach {
+            inlet,
+            seen,
+            keeps_places,
+        } => attach(at, inlet, &seen, keeps_places),
+        Errand::HandOver { answer } => hand_over(at, answer),
+    }
+    if !at.is_attached() {
+        at.seat.rest();
+    }
+}
+
+/// What the session's last socket followed is followed here now.
+fn take_up_kept(at: &Conversation) {
+    if let Some(session) = at.seat.session() {
+        for followed in at.seat.broker().take_kept(session) {
+            take_up(at, &followed);
+        }
+    }
+}
+
+/// Follows what another connection followed; a gap, and what is not followed any more, is told.
+fn take_up(at: &Conversation, followed: &Followed) {
+    let broker = at.seat.broker();
+    if matches!(followed.wire, Wire::Drops | Wire::DropLines) {
+        call_events_drops(at);
+    }
+    let taken = broker.take_up(&at.desk, at.key, &at.seat.access, followed);
+    match taken {
+        Ok(subscribed) => tell(at, &subscribed),
+        // A stream that was deleted ends in silence everywhere.
+        Err(refusal) => broker.metrics().count_refusal(refusal.code),
+    }
+}
+
+/// Subscribes; returns what is to be told of a gap at once.
+pub(super) fn follow(at: &Conversation, wish: Subscribe) -> Result<(Subscribed, Option<Bytes>), Refusal> {
+    let broker = at.seat.broker();
+    let subscribed = broker.subscribe(&at.desk, at.key, &at.seat.access, &wish.target, wish.following)?;
+    at.tell_place(place(&subscribed));
+    let gap = at.speech.dialect.gap;
+    let notice = subscribed
+        .resume
+        .told
+        .map(|told| gap(&subscribed.stream.id, None, &told));
+    Ok((subscribed, notice))
+}
+
+fn tell(at: &Conversation, subscribed: &Subscribed) {
+    if let Some(told) = subscribed.resume.told {
+        at.reply((at.speech.dialect.gap)(&subscribed.stream.id, None, &told));
+    }
+}
+
+/// Where a subscription begins.
+pub(super) fn place(subscribed: &Subscribed) -> Piece {
+    Piece::Place(subscribed.stream.id, subscribed.view.epoch, subscribed.resume.cursor)
+}
+
+/// Has a response take what is said, from where its reader is.
+fn attach(at: &Conversation, inlet: Inlet, seen: &[(StreamId, Position)], keeps_places: bool) {
+    let mut unsaid = at.take_unsaid();
+    if !seen.is_empty() {
+        unsaid.returned = without(&unsaid.returned, seen);
+        unsaid.queued = without(&unsaid.queued, seen);
+    }
+    let firsts = firsts(unsaid.chunks());
+    at.put_unsaid(unsaid);
+    take_up_kept(at);
+    seen.iter()
+        .for_each(|(stream, position)| go_back(at, *stream, *position));
+    let mut followed = Vec::new();
+    if keeps_places {
+        followed = at.seat.broker().all_followed(&at.desk, at.key);
+        begin_before(&mut followed, &firsts);
+    }
+    let places = followed.into_iter();
+    at.attach(
+        inlet,
+        places.map(|followed| Piece::Place(followed.stream, followed.epoch, followed.subscription.cursor())),
+    );
+}
+
+/// The lines that are about none of these streams.
+fn without(chunks: &[Bytes], seen: &[(StreamId, Position)]) -> Vec<Bytes> {
+    let is_of = |stream| seen.iter().any(|(known, _)| *known == stream);
+    let mut left = Vec::new();
+    for line in chunks.iter().flat_map(wire::lines) {
+        let told = Told::read(wire::text(&line)).first();
+        if !told.is_some_and(|(stream, _)| is_of(stream)) {
+            left.push(Bytes::from([&line[..], b"\n"].concat()));
+        }
+    }
+    left
+}
+
+/// A reader says where it is in a stream: it goes on from there, on the same terms.
+fn go_back(at: &Conversation, stream: StreamId, position: Position) {
+    let broker = at.seat.broker();
+    let before = broker.all_followed(&at.desk, at.key);
+    let before = before.into_iter().find(|followed| followed.stream == stream);
+    let target = Target::Id(stream);
+    broker.unsubscribe(&at.desk, at.key, &target);
+    let following = Following {
+        from: From::Position(position),
+        terms: before.and_then(|followed| followed.terms).map(|terms| *terms),
+        fleeting: false,
+    };
+    match broker.subscribe(&at.desk, at.key, &at.seat.access, &target, following) {
+        Ok(subscribed) => tell(at, &subscribed),
+        // As when it is taken up.
+        Err(refusal) => broker.metrics().count_refusal(refusal.code),
+    }
+}
+
+/// The first place of each stream that lines are about.
+fn firsts<'a>(chunks: impl Iterator<Item = &'a Bytes>) -> HashMap<StreamId, Offset> {
+    let mut firsts = HashMap::new();
+    for line in chunks.flat_map(wire::lines) {
+        if let Some((stream, first)) = Told::read(wire::text(&line)).first() {
+            firsts.entry(stream).or_insert(first);
+        }
+    }
+    firsts
+}
+
+fn begin_before(followed: &mut [Followed], firsts: &HashMap<StreamId, Offset>) {
+    for followed in followed {
+        if let Some(first) = firsts.get(&followed.stream) {
+            followed.begin_before(*first);
+        }
+    }
+}
+
+/// Gives everything to the socket that takes the session over, and ends.
+fn hand_over(at: &Conversation, answer: oneshot::Sender<Estate>) {
+    let estate = Estate {
+        followed: at.seat.broker().all_followed(&at.desk, at.key),
+        lines: at.take_unsaid().chunks().cloned().collect(),
+    };
+    at.end(Ending::Refused(Code::SessionMoved));
+    if let (Err(estate), Some(session)) = (answer.send(estate), at.seat.session()) {
+        lay_down(at.seat.broker(), session, estate);
+    }
+}
+
+/// Nobody takes it: it is kept for who comes next.
+fn lay_down(broker: &Broker, session: &SessionId, estate: Estate) {
+    let Estate { mut followed, lines } = estate;
+    begin_before(&mut followed, &firsts(lines.iter()));
+    broker.keep(session, followed);
+}
+
+/// A socket opens on a session: it takes over what the session follows by HTTP, before it is heard.
+/// What an earlier socket followed is forgotten, because who opens sockets subscribes anew.
+pub(super) fn take_over(at: &Rc<Conversation>) {
+    let Some(session) = at.seat.session() else {
+        return;
+    };
+    at.seat.broker().take_kept(session);
+    let Some(standing) = at.seat.broker().standing(session) else {
+        return;
+    };
+    at.hold();
+    let at = Rc::clone(at);
+    actix_rt::spawn(async move {
+        let (answer, estate) = oneshot::channel();
+        if standing.send(Errand::HandOver { answer }).await.is_ok()
+            && let Ok(estate) = estate.await
+        {
+            inherit(&at, estate);
+        }
+        at.go_on();
+    });
+}
+
+fn inherit(at: &Conversation, estate: Estate) {
+    if at.is_over() {
+        if let Some(session) = at.seat.session() {
+            lay_down(at.seat.broker(), session, estate);
+        }
+        return;
+    }
+    for line in estate.lines.iter().flat_map(wire::lines) {
+        at.reply(frame::text(wire::text(&line)));
+    }
+    estate.followed.iter().for_each(|followed| take_up(at, followed));
+    pump::flush(&at.desk, at.key);
+}
+
+/// A socket's peer has gone: what it followed is kept, from behind what was written to it.
+pub(super) fn leave(at: &Conversation, unwritten: &Unwritten) {
+    let may_come_again = matches!(at.ending(), Some(Ending::Peer | Ending::Lost | Ending::Dead));
+    let Some(session) = at.seat.session().filter(|_| may_come_again) else {
+        return;
+    };
+    let broker = at.seat.broker();
+    let followed = broker.all_followed(&at.desk, at.key);
+    broker.unsubscribe_all(&at.desk, at.key);
+    if !followed.is_empty() {
+        broker.keep(session, followed);
+    }
+    let unread = unread(unwritten);
+    if !unread.is_empty() {
+        broker.amend(session, &unread);
+    }
+}
+
+/// The first place of each stream that a socket's peer was not sent whole.
+fn unread(unwritten: &Unwritten) -> HashMap<StreamId, Offset> {
+    let mut firsts = HashMap::new();
+    let mut sent = unwritten.begun;
+    for chunk in &unwritten.chunks {
+        let mut rest = &chunk[..];
+        while let Some((head, payload, length)) = frame::split(rest) {
+            let was_sent = sent >= length;
+            sent = sent.saturating_sub(length);
+            rest = &rest[length..];
+            let unpacked;
+            let text = match head {
+                _ if was_sent => continue,
+                frame::TEXT => payload,
+                frame::PACKED => {
+                    unpacked = deflate::unpack(payload, usize::MAX).unwrap_or_default();
+                    &unpacked
+                }
+                _ => continue,
+            };
+            if let Some((stream, first)) = Told::read(wire::text(text)).first() {
+                firsts.entry(stream).or_insert(first);
+            }
+        }
+    }
+    firsts
+}
