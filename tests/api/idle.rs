@@ -82,6 +82,7 @@ impl World {
             ttl_max: config.session_ttl_max,
             most: 10,
             most_each: 10,
+            most_kept: 10,
         };
         let sessions = Sessions::new(catalogue.key_for("idle"), terms, now_ms(), Arc::clone(&metrics));
         let hub = Arc::new(Hub::new(1_000, Arc::clone(&metrics)));
