@@ -35,7 +35,7 @@ async fn a_revoked_token_is_told_to_every_reader() {
         },
         "body": {"reason": "token.revoked"},
     });
-    assert_eq!(came, [goaway.clone()]);
+    assert_eq!((came.len(), &came[0]), (1, &goaway));
     assert_eq!(lines.line().await, goaway);
     assert_eq!(lines.any_line().await, None);
     let last = events.event().await;
