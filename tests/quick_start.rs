@@ -135,6 +135,42 @@ fn in_wscat_the_pasted_subscription_shows_the_event_that_the_pasted_curl_publish
     newcomer.server.until_metric("streamgate_connections 0");
 }
 
+/// The lines of a section of the README, as they stand in its first block, for this server.
+fn block(heading: &str, address: &str) -> Vec<String> {
+    let section = include_str!("../README.md").split_once(heading).expect("a section").1;
+    let block = section.split_once("```sh\n").expect("a block").1;
+    let block = block.split_once("```").expect("its end").0;
+    block
+        .replace("127.0.0.1:8080", address)
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn in_wscat_a_rootsocket_client_hears_what_the_readme_sends() {
+    let newcomer = Newcomer::new();
+    let token = newcomer.line(1).split_once("X-Auth-Token: ").expect("a token").1;
+    let token = token.split(['\'', '"']).next().expect("its end");
+    let lines = block("## RootSocket clients\n", &newcomer.server.address);
+    let [ticket, connect, send, _] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    let mut wscat = newcomer.paste_in_terminal(&format!("TOKEN={token}; {ticket}\n{connect}"));
+    wscat.until_out("Connected (press CTRL+C to quit)");
+    let frame = connect.split_once("# > ").expect("a frame").1;
+    type_in(&mut wscat, &format!("{frame}\r"));
+    type_in(&mut wscat, "{\"event\":\"ping\"}\r");
+    wscat.until_out(r#"< {"event":"pong"}"#);
+    let said = newcomer.paste(&format!("TOKEN={token}; {send}")).until_end().done();
+    assert!(said.starts_with(r#"{"channel":"door.1","id":"e"#), "{said}");
+    let shown = lines[3].trim_start().strip_prefix("# ").expect("what is shown");
+    wscat.until_out(shown);
+    type_in(&mut wscat, INTERRUPT);
+    wscat.until_end().done();
+    newcomer.server.until_metric("streamgate_connections 0");
+}
+
 #[test]
 fn the_last_line_follows_the_stream_without_wscat() {
     let newcomer = Newcomer::new();

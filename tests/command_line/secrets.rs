@@ -33,6 +33,19 @@ impl Story {
         }
     }
 
+    /// Makes a connection token, which is secret as a whole, and so is the half that proves it.
+    fn keep_connection_token(&mut self, server: &Server, account: &Account) {
+        let (status, body) = server.connection_token(account);
+        assert_eq!(status, 200, "{body}");
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        let jwt = body["token"].as_str().expect("a token");
+        let (_, proof) = jwt.rsplit_once('.').expect("three parts");
+        self.secrets.extend([jwt.to_owned(), proof.to_owned()]);
+        for path in [format!("{jwt}/"), format!("x{jwt}"), format!("{jwt}/nothing")] {
+            server.get(&format!("/api/v1/ws/{path}"));
+        }
+    }
+
     fn holds(&self) {
         assert!(self.secrets.len() >= 8, "a story without secrets proves nothing");
         for secret in &self.secrets {
@@ -61,6 +74,7 @@ fn tell(log: &str, format: &str) {
     for account in [&alice, &reader, &admin] {
         server.until_admitted(account, true);
         story.keep_session(&server, account);
+        story.keep_connection_token(&server, account);
     }
     // The old one is still presented after it ended, and a wrong one too.
     server.until_admitted(&demo, false);
@@ -69,6 +83,7 @@ fn tell(log: &str, format: &str) {
         ..admin.clone()
     };
     assert_eq!(server.open_session(&wrong).0, 401);
+    assert_eq!(server.connection_token(&wrong).0, 401);
     story.secrets.push(wrong.token);
 
     let tail = shell.start(&reader.variables(&url), &["tail", "/demo/hello", "--count", "1"]);

@@ -69,6 +69,11 @@ impl Server {
         self.request("POST", "/session", Some(account))
     }
 
+    /// Makes a connection token for RootSocket's clients: status and body.
+    pub fn connection_token(&self, account: &Account) -> (u16, String) {
+        self.request("POST", "/api/v1/connections/", Some(account))
+    }
+
     /// Waits until the server lets an account in, or does no more.
     pub fn until_admitted(&self, account: &Account, admitted: bool) {
         let status = if admitted { 201 } else { 401 };
@@ -93,7 +98,8 @@ impl Server {
         if let Some(account) = account {
             request = request
                 .header("X-Auth-Company", &account.company)
-                .header("X-Auth-Token", &account.token);
+                .header("X-Auth-Token", &account.token)
+                .header("Authorization", &account.token);
             request = match &account.user {
                 Some(user) => request.header("X-Auth-User", user),
                 None => request,
