@@ -59,6 +59,13 @@ async function knownNames() {
     about(["GET"], "/v5.0/{company}/event/{id}/{event}", { "path.id": stream, "path.event": event }),
     about(["GET"], "/v5.0/{company}/token/{id}", { "path.id": token }),
     about(["POST"], "/v5.0/{company}/token/{id}/can", { "path.id": token }),
+    about(["POST"], "/v5.0/{company}/event/{id}/aggregate", { "path.id": stream }),
+    about(["GET", "PUT"], "/{base}/{company}/flow/{id}", { "path.id": stream }),
+    about(["GET"], "/{base}/{company}/drop", { "query.path": server.made.path }),
+    about(["GET", "POST"], "/{base}/{company}/drop/{id}", { "path.id": stream }),
+    about(["POST"], "/{base}/{company}/drop/{id}/aggregate", { "path.id": stream }),
+    about(["GET"], "/{base}/{company}/drop/{id}/{event}", { "path.id": stream, "path.event": event }),
+    about(["GET"], "/{base}/{company}/token/{id}", { "path.id": token }),
     about(["PUT"], "/v5.0/{company}/user/{name}", { "path.name": user }),
     about(["POST"], "/v5.0/{company}/user/{name}/reset", { "path.name": user }),
   ].join("\n");

@@ -60,6 +60,15 @@ pub const EXAMPLES: &[Example] = &[
         ],
     },
     Example {
+        title: "Find",
+        says: "`options` are the query parameters of the HTTP API. `find` and `delete` are about one event, by its `id`. \
+               With `\"object\":\"stream\"` there are `create` and `update` too, with a `value`; `id` names the stream.",
+        send: r#"{"msgId":7,"object":"event","type":"findmany","path":"/acme/door/1","options":{"filter":"open == true","limit":5}}"#,
+        receive: &[
+            r#"{"head":{"msgId":7,"ok":true,"errors":[],"messages":["Your request has been processed successfully."]},"body":[{"id":"e53b1d1600cf27b7000000001","streamId":"s53b1d1600cf27b75148de0ac","path":"/acme/door/1","creatorId":"i53b1d1600cf27b75148de0ac","creationDate":1534267781805,"generatedDate":1534267781805,"elems":{"open":true},"hash":null,"location":null,"tags":{},"version":0}]}"#,
+        ],
+    },
+    Example {
         title: "Unsubscribe",
         says: "Nothing of the stream comes after the acknowledgement.",
         send: r#"{"msgId":5,"object":"event","type":"unsubscribe","path":"/acme/door/1"}"#,

@@ -42,7 +42,8 @@ pub struct AggregateJson {
 }
 
 impl AggregateJson {
-    fn plan(self, max_filter_bytes: usize) -> Result<Plan, Refusal> {
+    /// What is to be done. Refused with `body.malformed`, `filter.malformed`, `limit.filter` or `limit.find`.
+    pub fn plan(self, max_filter_bytes: usize) -> Result<Plan, Refusal> {
         let wish = Wish {
             output: self.output,
             group_by: self.group_by.unwrap_or_default(),

@@ -1,11 +1,14 @@
-//! The bodies of events over HTTP.
+//! The bodies of events, streams, tokens and aggregations over HTTP.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use streamgate::domain::path::Path;
+use streamgate::domain::path::{CompanyName, Path};
 use streamgate::domain::stream::Target;
-use streamgate::protocol::{events, json};
+use streamgate::protocol::names::Names;
+use streamgate::protocol::rest::aggregate::AggregateJson;
+use streamgate::protocol::rest::tokens::older;
+use streamgate::protocol::{events, json, streams};
 use streamgate_fuzz::LIMITS;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -23,5 +26,18 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(draft.elems.value().is_some_and(|value| value.is_object()));
             assert!(!draft.elems.as_str().contains(['\n', '\r']));
         }
+    }
+    if let Ok(wanted) = json::object::<AggregateJson>(text) {
+        let _ = wanted.plan(LIMITS.max_filter_bytes);
+    }
+    // Who uses the older names may say more, and what they say means the same.
+    let [ours, older_one] = [Names::Octave, Names::Flowthings].map(|names| streams::parse_new(text, &LIMITS, names));
+    if let (Ok(ours), Ok(older_one)) = (&ours, &older_one) {
+        assert_eq!(ours.path, older_one.path);
+    }
+    assert!(ours.is_err() || older_one.is_ok());
+    let company = CompanyName::parse("acme").expect("a name");
+    if let Ok(token) = older::parse(text, &company, LIMITS.max_patterns, 0) {
+        assert!(token.scope.to_json().len() <= LIMITS.max_patterns);
     }
 });
