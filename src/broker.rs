@@ -30,7 +30,7 @@ pub use seats::{Entry, Seat};
 pub use watching::{Numbers, Sums, Watched};
 pub use wishes::{Following, From, Listing, Publishing, Subscribed};
 
-use crate::broker::fleeting::Fleeting;
+use crate::broker::fleeting::{Fleeting, Gone};
 use crate::broker::lockout::Lockout;
 use crate::broker::passwords::Passwords;
 use crate::broker::people::Telling;
@@ -41,7 +41,7 @@ use crate::catalogue::Catalogue;
 use crate::database::{Space, now_ms};
 use crate::domain::error::{Code, Error, Fault, Refusal};
 use crate::domain::event::Draft;
-use crate::domain::id::{IdentityId, StreamId};
+use crate::domain::id::IdentityId;
 use crate::domain::limits::Limits;
 use crate::domain::news::News;
 use crate::domain::scope::Verb;
@@ -75,7 +75,7 @@ pub struct Broker {
     passwords: Passwords,
     telling: Telling,
     /// Streams deleted since the last look.
-    gone: Mutex<Vec<StreamId>>,
+    gone: Gone,
     stopping: AtomicBool,
 }
 
@@ -105,7 +105,7 @@ impl Broker {
             lockout: Lockout::new(),
             passwords: Passwords::new(),
             telling: Telling::default(),
-            gone: Mutex::default(),
+            gone: Gone::default(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -214,8 +214,13 @@ impl Broker {
             self.hub.tell(&Notice::StreamGone(*stream));
         }
         // Whoever found a stream just before it went may have published just after.
-        let gone_before = std::mem::replace(&mut *self.gone.lock(), ended.streams);
-        gone_before.iter().for_each(|stream| self.log.forget(stream));
+        for stream in self.gone.take(|stream| !self.log.awaits(stream)) {
+            // The same id may have been declared since.
+            if self.catalogue.find(&Target::Id(stream)).is_none() {
+                self.log.forget(&stream);
+            }
+        }
+        ended.streams.into_iter().for_each(|stream| self.gone.leave(stream));
         for (company, user) in &ended.users {
             self.tell_news(company, News::Removed, user).await;
         }

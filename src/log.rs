@@ -224,11 +224,13 @@ impl Log {
         let mut book = self.shared.book.lock();
         let is_stored = book.ledger.view(stream).is_some() && !book.ledger.is_unstored(stream);
         book.ledger.forget(stream);
-        book.hashes.retain(|(owner, _), _| owner != stream);
+        if is_stored {
+            book.hashes.retain(|(owner, _), _| owner != stream);
+        }
         self.shared.measure(&book);
         drop(book);
-        self.shared.bounded.lock().retain(|bound| bound.stream != *stream);
         if is_stored {
+            self.shared.bounded.lock().retain(|bound| bound.stream != *stream);
             self.shared.gone.lock().push_back(*stream);
         }
     }
@@ -238,9 +240,9 @@ impl Log {
         self.shared.book.lock().ledger.view(stream).map(|view| view.epoch)
     }
 
-    /// Lets go of a stream that never kept anything.
-    pub fn fade(&self, stream: &StreamId) {
-        self.shared.book.lock().ledger.forget(stream);
+    /// Whether events of a stream are on their way to the disk.
+    pub fn awaits(&self, stream: &StreamId) -> bool {
+        self.shared.book.lock().ledger.awaits(stream)
     }
 
     /// Refused while nothing can be written.

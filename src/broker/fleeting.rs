@@ -14,8 +14,12 @@ use crate::domain::stream::{Rules, Stream, Target};
 use crate::domain::token::Access;
 use crate::hub::worker::Worker;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a publication may be on its way from finding its stream to its place in the log's queue.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// All of them.
 #[derive(Default)]
@@ -27,6 +31,8 @@ struct Table {
     paths: HashMap<StreamId, Path>,
     /// How many each company has.
     counts: HashMap<String, usize>,
+    /// Those that somebody is declaring, which do not fade meanwhile.
+    held: HashSet<StreamId>,
 }
 
 impl Table {
@@ -81,8 +87,11 @@ impl Broker {
         let Target::Path(path) = target else {
             return found;
         };
-        let is_wanted = || path.is_notices() && self.catalogue.company_by_name(path.company()).is_some();
-        found.or_else(|| is_wanted().then(|| table.make(path)))
+        if found.is_some() || !path.is_notices() || self.catalogue.company_by_name(path.company()).is_none() {
+            return found;
+        }
+        // Somebody may have declared it since it was looked for.
+        self.catalogue.find(target).or_else(|| Some(table.make(path)))
     }
 
     /// The stream to be followed, which the worker listens to from now on.
@@ -102,7 +111,8 @@ impl Broker {
             self.find_fleeting(target);
         }
         let mut table = self.fleeting.0.lock();
-        let found = match table.find(target) {
+        // Somebody may have declared it since it was looked for.
+        let found = match self.catalogue.find(target).or_else(|| table.find(target)) {
             None if following.fleeting => self.make_fleeting(&mut table, access, target)?,
             found => found,
         };
@@ -151,45 +161,90 @@ impl Broker {
     pub(super) fn ignore<P>(&self, worker: &Worker<P>, stream: &StreamId) {
         worker.ignore(stream);
         let mut table = self.fleeting.0.lock();
-        let lasts = table.paths.get(stream).is_none_or(Path::is_notices);
-        if lasts || self.hub.has_listener(stream) {
-            return;
+        self.fade(&mut table, stream);
+    }
+
+    /// Lets a stream that is not declared go, unless it lasts, is being declared or somebody listens.
+    fn fade(&self, table: &mut Table, stream: &StreamId) {
+        let lasts = table.paths.get(stream).is_none_or(Path::is_notices) || table.held.contains(stream);
+        if !lasts && !self.hub.has_listener(stream) {
+            table.remove(stream);
+            self.log.forget(stream);
+            self.gone.leave(*stream);
         }
-        table.remove(stream);
-        drop(table);
-        self.fade(*stream);
     }
 
-    fn fade(&self, stream: StreamId) {
-        self.log.fade(&stream);
-        // Whoever found it just before may publish just after.
-        self.gone.lock().push(stream);
+    /// The id that a stream is to have which is declared at a path: that of who is followed there already, so
+    /// that nobody's place in it is lost. To be given back with [`Broker::end_declaring`].
+    pub(super) fn begin_declaring(&self, path: &Path) -> StreamId {
+        let mut table = self.fleeting.0.lock();
+        let there = table.by_path.get(path).map(|stream| stream.id);
+        // Two who declare the same at once have an id each; one of them is refused.
+        let id = there.filter(|id| table.held.insert(*id));
+        id.unwrap_or_else(StreamId::random)
     }
 
-    /// Streams that were declared where one was not: its id, and what there is now.
+    /// It was declared, or was refused.
+    pub(super) fn end_declaring(&self, id: &StreamId) {
+        let mut table = self.fleeting.0.lock();
+        if table.held.remove(id) {
+            self.fade(&mut table, id);
+        }
+    }
+
+    /// Streams that were declared under another id where one was not: its id, and what there is now.
     pub(super) fn take_declared(&self, declared: &[Arc<Stream>]) -> Vec<(StreamId, Arc<Stream>)> {
         let mut table = self.fleeting.0.lock();
         let mut taken = Vec::new();
         for stream in declared {
             if let Some(before) = table.by_path.get(&stream.path).map(|before| before.id) {
                 table.remove(&before);
-                taken.push((before, Arc::clone(stream)));
+                if before != stream.id {
+                    taken.push((before, Arc::clone(stream)));
+                }
             }
         }
         taken
     }
 
-    /// Those who followed a stream that was not declared follow the declared one, from its beginning.
+    /// Those who followed a stream that was not declared follow the one that another process declared, from
+    /// its beginning.
     pub fn go_over<P>(&self, worker: &Worker<P>, from: &StreamId, to: &Stream) {
         if worker.shard.borrow_mut().follower_count(from) > 0 {
             worker.listen(to.id);
-            let view = self.log.open(to);
-            let fewer = worker.shard.borrow_mut().go_over(from, to.id, view.head);
+            let (before, after) = (self.log.head(from), self.log.open(to).head);
+            let fewer = worker.shard.borrow_mut().go_over((from, before), (to.id, after));
             self.metrics.subscriptions.dec_by(fewer as i64);
             worker.mailbox.ring();
         }
         worker.ignore(from);
-        self.fade(*from);
+        // Other workers still have to see how far it came.
+        self.gone.leave(*from);
+    }
+}
+
+/// Streams that are no more, and whose numbering is forgotten once whoever found them before can have
+/// published to them after.
+#[derive(Default)]
+pub(super) struct Gone(Mutex<Vec<(Instant, StreamId)>>);
+
+impl Gone {
+    /// A stream is no more.
+    pub(super) fn leave(&self, stream: StreamId) {
+        self.0.lock().push((Instant::now(), stream));
+    }
+
+    /// Those that have been so for long enough, of those that may be forgotten now.
+    pub(super) fn take(&self, may_go: impl Fn(&StreamId) -> bool) -> Vec<StreamId> {
+        let mut taken = Vec::new();
+        self.0.lock().retain(|(since, stream)| {
+            let goes = since.elapsed() >= GRACE && may_go(stream);
+            if goes {
+                taken.push(*stream);
+            }
+            !goes
+        });
+        taken
     }
 }
 

@@ -12,7 +12,7 @@ use crate::engine::connection::ConnectionKey;
 use crate::engine::ledger::Page;
 use crate::engine::resume::Resume;
 use crate::engine::shard::{Part, Read};
-use crate::engine::subscription::{State, Subscription};
+use crate::engine::subscription::{State, Subscription, Terms};
 use crate::hub::worker::Worker;
 use std::sync::Arc;
 
@@ -157,10 +157,11 @@ impl Broker {
         }
     }
 
-    /// A stream is no more: its subscriptions end.
-    pub fn end_stream<P>(&self, worker: &Worker<P>, stream: &StreamId) {
+    /// A stream is no more: its subscriptions end. Returns whose they were, and their terms.
+    pub fn end_stream<P>(&self, worker: &Worker<P>, stream: &StreamId) -> Vec<(ConnectionKey, Option<Box<Terms>>)> {
         let ended = worker.shard.borrow_mut().drop_stream(stream);
-        self.metrics.subscriptions.dec_by(ended as i64);
+        self.metrics.subscriptions.dec_by(ended.len() as i64);
         worker.ignore(stream);
+        ended
     }
 }

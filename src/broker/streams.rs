@@ -105,8 +105,15 @@ impl Broker {
             let text = format!("a company has at most {most} streams");
             return Err(Refusal::new(Code::LimitStreams, text).into());
         }
+        let id = self.begin_declaring(&new.path);
+        let declared = self.declare(access, id, new).await;
+        self.end_declaring(&id);
+        declared
+    }
+
+    async fn declare(&self, access: &Access, id: StreamId, new: &NewStream) -> Result<Stream, Error> {
         let creator = access.token.creator;
-        let stream = self.catalogue.add_stream(new, creator, &access.actor()).await?;
+        let stream = self.catalogue.add_stream_as(id, new, creator, &access.actor()).await?;
         self.follow_changes().await?;
         Ok(stream)
     }

@@ -18,10 +18,21 @@ use sqlx::{Row, SqliteConnection};
 impl Catalogue {
     /// Makes a stream; refused with `company.unknown` or `stream.exists`.
     pub async fn add_stream(&self, new: &NewStream, creator: IdentityId, by: &Actor) -> Result<Stream, Error> {
+        self.add_stream_as(StreamId::random(), new, creator, by).await
+    }
+
+    /// The same, with an id that nobody has.
+    pub async fn add_stream_as(
+        &self,
+        id: StreamId,
+        new: &NewStream,
+        creator: IdentityId,
+        by: &Actor,
+    ) -> Result<Stream, Error> {
         let company_id = self.company_id(&CompanyName::parse(new.path.company())?).await?;
         let taken = Refusal::new(Code::StreamExists, format!("there is a stream at {} already", new.path));
         let stream = Stream {
-            id: StreamId::random(),
+            id,
             path: new.path.clone(),
             description: new.description.clone(),
             capacity: new.capacity,

@@ -173,6 +173,11 @@ impl Ledger {
         self.streams.get(stream).is_none_or(|tail| !tail.is_stored)
     }
 
+    /// Whether events of a stream are on their way to the disk.
+    pub fn awaits(&self, stream: &StreamId) -> bool {
+        self.streams.get(stream).is_some_and(|tail| tail.waiting > 0)
+    }
+
     /// So many events of a stream are on their way to the disk.
     pub fn wait(&mut self, stream: &StreamId, count: usize) {
         if let Some(tail) = self.streams.get_mut(stream) {

@@ -202,18 +202,20 @@ impl<P> Shard<P> {
         self.index.remove(stream, slot)
     }
 
-    /// Ends everybody's subscription to a stream that is no more; returns how many there were.
-    pub fn drop_stream(&mut self, stream: &StreamId) -> usize {
+    /// Ends everybody's subscription to a stream that is no more; returns whose they were, and their terms.
+    pub fn drop_stream(&mut self, stream: &StreamId) -> Vec<(ConnectionKey, Option<Box<Terms>>)> {
         let subscribers = self.index.subscribers(stream);
-        let keys: Vec<ConnectionKey> = subscribers.map(|(_, subscriber)| subscriber.connection).collect();
-        for key in &keys {
+        let dropped: Vec<_> = subscribers
+            .map(|(_, subscriber)| (subscriber.connection, subscriber.terms.clone()))
+            .collect();
+        for (key, _) in &dropped {
             self.unsubscribe(*key, stream);
             if let Some(connection) = self.connections.get_mut(*key) {
                 // Nothing is said of it, but what is known of the connection is another number.
                 connection.mark(*key, &mut self.dirty);
             }
         }
-        keys.len()
+        dropped
     }
 
     /// Queues a reply, a ping or a notice; after a goodbye there is nothing more to say.

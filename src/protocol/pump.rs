@@ -7,16 +7,17 @@ use crate::broker::{Broker, Numbers, Watched};
 use crate::database::now_ms;
 use crate::domain::error::{Code, Refusal};
 use crate::domain::event::Event;
+use crate::domain::id::StreamId;
 use crate::domain::id::TokenKey;
 use crate::engine::connection::{Connection, ConnectionKey};
 use crate::engine::pulse::Finding;
 use crate::engine::shard::Read;
 use crate::hub::mailbox::{Notice, Post};
 use crate::hub::worker::Worker;
-use crate::protocol::conversation::Speech;
 use crate::protocol::deflate;
 use crate::protocol::line::{Ending, Line};
 use crate::protocol::reply;
+use crate::protocol::speech::{Bereft, Speech};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -233,7 +234,7 @@ fn look_around(desk: &Desk, broker: &Broker) {
 
 fn obey(desk: &Desk, broker: &Broker, notice: &Notice) {
     match notice {
-        Notice::StreamGone(stream) => broker.end_stream(desk, stream),
+        Notice::StreamGone(stream) => bereave(desk, broker, stream),
         Notice::StreamDeclared(from, to) => broker.go_over(desk, from, to),
         Notice::TokenEnded(token) => {
             if let Err(refusal) = broker.check_token(*token) {
@@ -249,6 +250,25 @@ fn obey(desk: &Desk, broker: &Broker, notice: &Notice) {
             dismiss(desk, broker, &refusal, &chosen(desk, |_| true));
         }
     }
+}
+
+/// A stream was deleted: those are told of it who could not know.
+fn bereave(desk: &Desk, broker: &Broker, stream: &StreamId) {
+    let mut parting = Vec::new();
+    for (key, terms) in broker.end_stream(desk, stream) {
+        let mut shard = desk.shard.borrow_mut();
+        let speech = shard.get_mut(key).map(|connection| connection.port.speech);
+        match speech.map_or(Bereft::Silence, |speech| speech.bereft) {
+            Bereft::Silence => {}
+            Bereft::Tell(render) => {
+                let name = terms.and_then(|terms| terms.name);
+                shard.reply(key, render(name.as_deref().unwrap_or_default()));
+            }
+            Bereft::Part => parting.push(key),
+        }
+    }
+    let text = "the stream was deleted: connect again";
+    dismiss(desk, broker, &Refusal::new(Code::StreamUnknown, text), &parting);
 }
 
 /// The connections of some tokens.

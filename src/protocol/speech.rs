@@ -35,6 +35,8 @@ pub struct Speech {
     pub oversize: Oversize,
     /// What happens when one is binary.
     pub binary: Binary,
+    /// What happens when a stream that is followed is deleted.
+    pub bereft: Bereft,
 }
 
 /// What happens when a message is too long.
@@ -55,6 +57,17 @@ pub enum Binary {
     Ignore,
     /// This answers.
     Answer(fn(&Rc<Conversation>)),
+}
+
+/// What happens when a stream that is followed is deleted.
+#[derive(Clone, Copy)]
+pub enum Bereft {
+    /// Nothing: the client knows its streams by other ways.
+    Silence,
+    /// This is said, with the name that the reader has for the stream.
+    Tell(fn(&str) -> Bytes),
+    /// The connection is closed, for the client has no other way to follow anything again.
+    Part,
 }
 
 /// What was to be written and was not: chunks as they were pushed, and how much of the first was.
@@ -80,6 +93,7 @@ impl Speech {
             max_bytes: |limits| limits.max_frame_bytes,
             oversize: Oversize::Close,
             binary: Binary::Close,
+            bereft: Bereft::Silence,
         }
     }
 

@@ -5,7 +5,7 @@
 
 use crate::domain::event::Wire;
 use crate::domain::id::StreamId;
-use crate::domain::position::Offset;
+use crate::domain::position::{GapReason, Offset};
 use crate::engine::connection::{ConnectionKey, Dialect};
 use crate::engine::shard::Shard;
 use crate::engine::subscription::{Subscription, Terms};
@@ -18,15 +18,24 @@ impl<P> Shard<P> {
         }
     }
 
-    /// Has everybody who follows `from` follow `to`, which is at `head`, from its beginning; on the same
-    /// terms. Returns how many have one subscription less, because they followed both.
-    pub fn go_over(&mut self, from: &StreamId, to: StreamId, head: Offset) -> usize {
+    /// Has everybody who follows `from` follow `to` from its beginning, on the same terms; both with where
+    /// they are. What somebody had not got of the one is told as a gap. Returns how many have one
+    /// subscription less, because they followed both.
+    pub fn go_over(&mut self, (from, end): (&StreamId, Offset), (to, head): (StreamId, Offset)) -> usize {
         let followers = self.index.subscribers(from);
         let followers: Vec<_> = followers
-            .map(|(_, subscriber)| (subscriber.connection, subscriber.terms.clone()))
+            .map(|(_, subscriber)| (subscriber.connection, subscriber.subscription, subscriber.terms.clone()))
             .collect();
         let mut fewer = 0;
-        for (key, terms) in followers {
+        for (key, mut before, terms) in followers {
+            if let Some(gap) = before.skip_to(end.next(), GapReason::Slow)
+                && let Some(connection) = self.connections.get_mut(key)
+            {
+                self.counts.missed += gap.count();
+                let name = terms.as_ref().and_then(|terms| terms.name.as_deref());
+                connection.tell(from, name, &gap);
+                connection.mark(key, &mut self.dirty);
+            }
             self.unsubscribe(key, from);
             if self.subscribes(key, &to) {
                 fewer += 1;

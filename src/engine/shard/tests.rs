@@ -388,3 +388,26 @@ fn who_wants_the_same_of_a_run_gets_the_same_bytes() {
     assert_eq!(world.shard.take_counts().delivered, 4);
     world.settle();
 }
+
+#[test]
+fn who_goes_over_is_told_what_they_had_not_got_before() {
+    let (from, to) = (StreamId::new([1; 12]), StreamId::new([2; 12]));
+    let mut shard: Shard<()> = Shard::new(OUTBOX);
+    let keys = [(); 2].map(|()| shard.open(|_| (), &DIALECT, TOKEN, Moment(0)));
+    shard.subscribe(keys[0], from, Subscription::replay(Offset(3)), None);
+    shard.subscribe(keys[1], from, Subscription::live(Offset(9)), None);
+    shard.subscribe(keys[1], to, Subscription::live(Offset(0)), None);
+    assert_eq!(
+        shard.go_over((&from, Offset(9)), (to, Offset(0))),
+        1,
+        "one followed both"
+    );
+    assert_eq!(shard.follower_count(&from), 0);
+    assert_eq!(shard.follower_count(&to), 2);
+    let mut slices = [IoSlice::new(&[]); 4];
+    let filled = shard.get_mut(keys[0]).expect("there").outbox.slices(&mut slices);
+    assert_eq!(filled, 1);
+    assert_eq!(slices[0][..], frame(b'G', &from, Offset(4), Offset(9)));
+    assert!(shard.get_mut(keys[1]).expect("there").outbox.is_empty());
+    assert_eq!(shard.take_counts().missed, 6);
+}

@@ -22,6 +22,7 @@ use crate::protocol::channels::wire::{self, Ask, Complaint, Place};
 use crate::protocol::conversation::{Binary, Conversation, Oversize, Speech};
 use crate::protocol::frame;
 use crate::protocol::reply::{self, Envelope};
+use crate::protocol::speech::Bereft;
 use crate::protocol::upgrade::{Door, Doorkeeper, Refusing};
 use actix_http::header::USER_AGENT;
 use actix_http::{HttpMessage, Request};
@@ -39,6 +40,7 @@ pub const SPEECH: Speech = Speech {
     max_bytes: |limits| limits.max_channel_frame_bytes,
     oversize: Oversize::Skip(refuse_long),
     binary: Binary::Answer(refuse_binary),
+    bereft: Bereft::Tell(wire::deleted),
     ..Speech::new(
         Dialect {
             wire: Wire::Channels,

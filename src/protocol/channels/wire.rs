@@ -194,6 +194,12 @@ pub fn gap(stream: &StreamId, channel: Option<&str>, gap: &Gap) -> Bytes {
     ))
 }
 
+/// The stream of a channel was deleted: to the client that is as if it had been refused.
+pub fn deleted(channel: &str) -> Bytes {
+    let refusal = Refusal::new(Code::StreamUnknown, "the channel's stream was deleted; subscribe again");
+    Place::Joining(channel.to_owned()).refused(refusal).render()
+}
+
 /// A sign of life is asked for.
 pub fn ping() -> Bytes {
     Bytes::from_static(PINGS)

@@ -15,6 +15,7 @@ use crate::protocol::conversation::{Binary, Conversation, Speech};
 use crate::protocol::notices::wire::{self, Ask, MetaAsk, Wish};
 use crate::protocol::operations::{no_upgrade, other};
 use crate::protocol::reply;
+use crate::protocol::speech::Bereft;
 use crate::protocol::upgrade::{Door, Doorkeeper, Refusing};
 use crate::protocol::{frame, json};
 use actix_http::{HttpMessage, Request};
@@ -33,6 +34,7 @@ const GREETING: &str = "This port is for WebSockets.\n";
 pub const SPEECH: Speech = Speech {
     begin,
     binary: Binary::Ignore,
+    bereft: Bereft::Part,
     ..Speech::new(
         Dialect {
             wire: Wire::Notices,
