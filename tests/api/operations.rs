@@ -234,10 +234,12 @@ async fn a_route_that_does_not_take_a_method_lists_those_it_takes() {
         ("/health/live".to_owned(), vec!["GET", "HEAD"]),
         ("/health/ready".to_owned(), vec!["GET", "HEAD"]),
         ("/metrics".to_owned(), vec!["GET"]),
-        ("/v5.0/acme/event".to_owned(), vec!["DELETE", "GET", "POST"]),
-        (format!("/v5.0/acme/event/{id}"), vec!["DELETE", "GET", "POST"]),
+        ("/v5.0/acme/event".to_owned(), vec!["DELETE", "GET", "MGET", "POST"]),
+        (format!("/v5.0/acme/event/{id}"), vec!["DELETE", "GET", "MGET", "POST"]),
         (format!("/v5.0/acme/event/{id}/{id}"), vec!["DELETE", "GET"]),
-        ("/v5.0/acme/stream".to_owned(), vec!["GET", "POST"]),
+        ("/v5.0/acme/stream".to_owned(), vec!["GET", "MGET", "POST"]),
+        ("/v0.1/acme/drop".to_owned(), vec!["DELETE", "GET", "MGET", "POST"]),
+        (format!("/v0.1/acme/drop/{id}/aggregate"), vec!["POST"]),
         (format!("/v5.0/acme/stream/{id}"), vec!["DELETE", "GET", "PUT"]),
     ] {
         let answer = stage.request("PATCH", &address, Some(&stage.alice), "").await;
