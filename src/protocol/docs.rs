@@ -5,6 +5,7 @@
 //! the closed list of refusals.
 
 mod account;
+mod address;
 mod channels;
 mod company;
 mod document;
@@ -14,6 +15,7 @@ mod older;
 mod operation;
 mod page;
 mod people;
+mod refused;
 mod security;
 mod service;
 mod sessions;

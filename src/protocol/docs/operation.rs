@@ -5,15 +5,16 @@
 
 use crate::domain::error::Code;
 use crate::domain::stream::RULE_NUMBERS;
+use crate::protocol::docs::address::path_parameters;
+use crate::protocol::docs::refused::{CodeAt, refusal};
 use crate::protocol::docs::security;
-use crate::protocol::shapes;
 use crate::protocol::shapes::channels::Detail;
 use crate::protocol::shapes::{Acknowledgement, Head, Refusal, SessionHead, SessionRefusal};
 use std::collections::BTreeMap;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::response::ResponseBuilder;
-use utoipa::openapi::schema::{AllOfBuilder, ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::{ContentBuilder, Deprecated, Header, Ref, RefOr, Required, Response};
 use utoipa::{IntoParams, ToSchema};
 
@@ -30,13 +31,6 @@ pub enum Who {
     Keyholder,
     /// Anybody; a login, if there is one, is what it is about.
     Visitor,
-}
-
-/// Where a refusal has its code.
-#[derive(Clone, Copy)]
-enum CodeAt {
-    Head,
-    Top,
 }
 
 /// What a body or an answer looks like: a schema, and those that it refers to.
@@ -374,59 +368,4 @@ impl Operation {
             .map(|(status, codes)| (status, refusal(&shape.schema, at, &codes)))
             .collect()
     }
-}
-
-/// The answer that refuses with one of these codes.
-fn refusal(schema: &RefOr<Schema>, at: CodeAt, codes: &[Code]) -> Response {
-    let names: Vec<String> = codes.iter().map(|code| format!("`{}`", code.entry().code)).collect();
-    let narrowed = ObjectBuilder::new().property("code", shapes::codes(codes));
-    let narrowed = match at {
-        CodeAt::Head => ObjectBuilder::new().property("head", narrowed),
-        CodeAt::Top => narrowed,
-    };
-    let schema = AllOfBuilder::new().item(schema.clone()).item(narrowed);
-    let content = ContentBuilder::new().schema(Some(schema)).build();
-    let mut response = ResponseBuilder::new().description(names.join(", "));
-    if codes.iter().any(|code| code.entry().retry) {
-        let seconds = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer));
-        let mut header = Header::new(seconds.build());
-        header.description = Some("Seconds until it is worth another try.".to_owned());
-        response = response.header("Retry-After", header);
-    }
-    response.content("application/json", content).build()
-}
-
-/// What the names in an address stand for: name, pattern, description.
-const NAMES: &[(&str, &str, &str)] = &[
-    ("base", "^(v0\\.1|v4\\.0)$", "`v0.1` or `v4.0`, which are the same."),
-    (
-        "company",
-        "^[a-z0-9_-]{1,64}$",
-        "The company whose it is; the asker's own.",
-    ),
-    ("id", "^[a-z0-9]{1,64}$", "Its id."),
-    ("event", "^e[0-9a-f]{24}$", "The event's id."),
-    ("name", "^[A-Za-z0-9_.@+-]{1,64}$", "The user's name."),
-    ("token", r"^[A-Za-z0-9_.-]{1,2048}$", "The connection token."),
-];
-
-fn path_parameters(path: &str) -> Vec<Parameter> {
-    let names = path
-        .split('/')
-        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let parameter = |name: &str| {
-        let known = NAMES.iter().find(|(known, ..)| *known == name);
-        let (_, pattern, description) = known.unwrap_or(&("", "^.{1,64}$", "Its name."));
-        let schema = ObjectBuilder::new()
-            .schema_type(SchemaType::Type(Type::String))
-            .pattern(Some(*pattern));
-        ParameterBuilder::new()
-            .name(name)
-            .parameter_in(ParameterIn::Path)
-            .required(Required::True)
-            .description(Some(*description))
-            .schema(Some(schema))
-            .build()
-    };
-    names.map(parameter).collect()
 }
