@@ -1,8 +1,9 @@
 //! A session moves between its transports, and loses nothing by it.
 
 use crate::outflow::{Outflow, offsets};
+use crate::raw::RawSocket;
 use crate::stage::Socket;
-use crate::transports::{publish, stage};
+use crate::transports::{publish, publish_long, stage};
 use futures_util::StreamExt;
 use serde_json::Value;
 use std::sync::Arc;
@@ -236,5 +237,36 @@ async fn an_event_source_that_comes_again_goes_on_where_it_was() {
     came.sort();
     assert_eq!(came, [r#""/acme/door" 2"#, r#""/acme/door" 3"#, r#""/acme/window" 1"#]);
     drop(events);
+    stage.end().await;
+}
+
+/// A socket that was cut off while events waited for it: what was not written to it whole comes next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_not_written_to_a_lost_socket_comes_by_the_next_poll() {
+    let stage = stage(&["--max-outbox-bytes", "65536", "--poll-time", "1s"]).await;
+    let session = stage.session(&stage.alice).await;
+    // From a hundred on, all offsets have three digits, and so all frames one length.
+    publish_long(&stage, 100).await;
+    let mut slow = RawSocket::connect_narrow(stage.address).await;
+    slow.upgrade(&session).await;
+    slow.subscribe("/acme/door").await;
+    publish_long(&stage, 1).await;
+    let length = slow.next().await.payload.len() as u64 + 4;
+    let mut last = 101;
+    while stage.metric("subscriptions_behind_total").await == 0 {
+        publish_long(&stage, 10).await;
+        last += 10;
+    }
+    let watched = stage.get("/v5.0/acme/connection").await["connections"][0].take();
+    let [sent, waiting] = ["sent", "waiting"].map(|name| watched[name].as_u64().expect("a number"));
+    assert!(waiting > length, "{watched}");
+    drop(slow);
+    stage.until_metric("connections", 0).await;
+    let mut came = Vec::new();
+    while came.last().is_none_or(|event: &Value| event["offset"] != last) {
+        came.extend(stage.poll(&session).await);
+    }
+    let first = 100 + sent - waiting.div_ceil(length) + 1;
+    assert_eq!(offsets(&came), (first..=last).collect::<Vec<_>>());
     stage.end().await;
 }

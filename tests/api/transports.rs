@@ -2,7 +2,7 @@
 
 use crate::outflow::{Outflow, offsets};
 use crate::stage::Stage;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A stage on which sessions lapse soon, so that nothing of them is left in the end.
 pub async fn stage(more: &[&str]) -> Stage {
@@ -16,6 +16,16 @@ pub async fn publish(stage: &Stage, path: &str, count: usize) {
     for _ in 0..count {
         stage.publish(&stage.alice, path, r#"{"open":true}"#).await;
     }
+}
+
+/// Events of about a kilobyte, in one request.
+pub async fn publish_long(stage: &Stage, count: usize) {
+    let event = json!({"path": "/acme/door", "elems": {"x": "x".repeat(1_000)}});
+    let body = Value::from(vec![event; count]).to_string();
+    let answer = stage
+        .request("POST", "/v5.0/acme/event", Some(&stage.alice), &body)
+        .await;
+    assert_eq!(answer.status, 201, "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

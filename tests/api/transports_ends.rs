@@ -3,8 +3,8 @@
 use crate::outflow::Outflow;
 use crate::raw::RawSocket;
 use crate::stage::{DEADLINE, Stage};
-use crate::transports::{publish, stage};
-use serde_json::{Value, json};
+use crate::transports::{publish, publish_long, stage};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -91,15 +91,6 @@ async fn ask_raw(mut stream: TcpStream, session: &str, way: &str) -> TcpStream {
     let request = format!("GET /session/{session}/{way} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("a request");
     stream
-}
-
-async fn publish_long(stage: &Stage, count: usize) {
-    let event = json!({"path": "/acme/door", "elems": {"x": "x".repeat(1_000)}});
-    let body = Value::from(vec![event; count]).to_string();
-    let answer = stage
-        .request("POST", "/v5.0/acme/event", Some(&stage.alice), &body)
-        .await;
-    assert_eq!(answer.status, 201, "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

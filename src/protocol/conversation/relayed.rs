@@ -61,6 +61,8 @@ enum Next {
 impl Conversation {
     /// Registers a conversation without a socket; `peer` is who it begins for.
     pub fn relayed(desk: Rc<Desk>, seat: Seat, speech: &'static Speech, peer: Option<SocketAddr>) -> Rc<Self> {
+        let token = &seat.access.token;
+        tracing::info!(target: "streamgate::access", peer = peer.map(tracing::field::display), company = %token.company, token = %token.key, "connection opened");
         let opening = Opening {
             line: Line::new(Socket::Relay(Box::default())),
             peer,

@@ -29,6 +29,9 @@ use tokio::sync::{mpsc, oneshot};
 /// Errands that may wait for a standing conversation.
 const ERRANDS: usize = 64;
 
+/// More than any event of ours unpacks to.
+const MAX_EVENT_BYTES: usize = 1 << 30;
+
 /// Begins a session's standing conversation on this worker, unless another worker was first.
 pub fn begin(desk: &Rc<Desk>, seat: Seat, peer: Option<SocketAddr>, dead: Duration) -> mpsc::Sender<Errand> {
     let (sender, receiver) = mpsc::channel(ERRANDS);
@@ -276,7 +279,7 @@ fn unread(unwritten: &Unwritten) -> HashMap<StreamId, Offset> {
                 _ if was_sent => continue,
                 frame::TEXT => payload,
                 frame::PACKED => {
-                    unpacked = deflate::unpack(payload, usize::MAX).unwrap_or_default();
+                    unpacked = deflate::unpack(payload, MAX_EVENT_BYTES).unwrap_or_default();
                     &unpacked
                 }
                 _ => continue,
