@@ -25,15 +25,17 @@ impl Broker {
     /// Takes a place at a company's notices for whoever presents a key of the company's that may read
     /// them, or else comes from an origin that it approves of.
     ///
-    /// A key that is none is as good as no key (Webinate users, comms-controller.ts). Refused with
-    /// `company.unknown` or `origin.denied`.
+    /// A key that is none is as good as no key (Webinate users, comms-controller.ts), but counted as a
+    /// guess. Refused with `company.unknown`, `origin.denied`, or `limit.attempts` after too many guesses.
     pub fn connect_to_notices(
         self: &Arc<Self>,
         company: &str,
         key: Option<&str>,
         visitor: &Visitor,
     ) -> Result<Seat, Refusal> {
-        if let Some(access) = key.and_then(|key| self.notices_key(company, key, visitor)) {
+        if let Some(access) = self.holder(key, visitor)?
+            && opens(&access, company)
+        {
             return self.take_seat(access, Entry::Notices { has_key: true });
         }
         let unknown = || Refusal::new(Code::CompanyUnknown, "there is no such company");
@@ -50,11 +52,17 @@ impl Broker {
         self.take_seat(guest, Entry::Notices { has_key: false })
     }
 
-    fn notices_key(&self, company: &str, key: &str, visitor: &Visitor) -> Option<Access> {
-        let access = self.sign_in_with_key(key, visitor).ok()?;
-        let name = &access.token.company;
-        let may = name.as_str() == company && access.check_path(Verb::Read, &Path::notices(name)).is_ok();
-        may.then_some(access)
+    /// Whoever a key is of, if anybody; refused with `limit.attempts` after too many that were nobody's.
+    fn holder(&self, key: Option<&str>, visitor: &Visitor) -> Result<Option<Access>, Refusal> {
+        let Some(key) = key else {
+            return Ok(None);
+        };
+        let found = self.sign_in_with_key(key, visitor);
+        match found.map_err(|refusal| self.count_failure(visitor.address, "", refusal)) {
+            Ok(access) => Ok(Some(access)),
+            Err(refusal) if refusal.code == Code::LimitAttempts => Err(refusal),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Tells a company's notices what happened to somebody. That it cannot be told undoes nothing.
@@ -125,4 +133,10 @@ impl Broker {
         );
         Err(Refusal::new(Code::ScopeDenied, text))
     }
+}
+
+/// Whether somebody may come to a company's notices by what they hold.
+fn opens(access: &Access, company: &str) -> bool {
+    let name = &access.token.company;
+    name.as_str() == company && access.check_path(Verb::Read, &Path::notices(name)).is_ok()
 }

@@ -159,6 +159,25 @@ async fn a_key_passes_without_an_origin_and_one_that_is_none_leaves_it_to_the_or
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guesses_of_keys_are_counted_and_end_before_the_origin_is_looked_at() {
+    let stage = stage_with(&["--rate-attempts", "2"]).await;
+    let url = format!("ws://{}{ACME}", stage.address);
+    let guess = [("users-api-key", "nonsense"), ("Origin", PAGE)];
+    for _ in 0..2 {
+        let mut socket = stage.try_open(&url, &guess).await.expect("an upgrade");
+        assert_quiet(&mut socket).await;
+    }
+    // An attempt comes back every thirty seconds; this takes no thirty.
+    assert_dropped(stage.try_open(&url, &guess).await.expect("an upgrade")).await;
+    assert_eq!(stage.metric("attempts_failed_total").await, 3);
+    assert_eq!(stage.metric(r#"refusals_total{code="limit.attempts"}"#).await, 1);
+    // A right key passes, and so does who has none.
+    assert_quiet(&mut backend(&stage, &stage.alice).await).await;
+    assert_quiet(&mut page(&stage).await).await;
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_sent_with_the_upgrade_are_answered() {
     let stage = stage_with(&[]).await;
     let echo = r#"{"eventType":10,"message":"at once"}"#;
