@@ -20,6 +20,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
@@ -143,6 +144,22 @@ impl Conversation {
     pub fn end_request(&self) {
         self.open_requests.set(self.open_requests.get() - 1);
         pump::flush(&self.desk, self.key);
+    }
+
+    /// Does something that may take its time, while other requests go on; refused with `limit.requests`.
+    ///
+    /// It begins at once, so that a burst of what waits for nothing never counts as many open requests.
+    pub fn undertake(self: &Rc<Self>, work: impl Future<Output = ()> + 'static) -> Result<(), Refusal> {
+        self.begin_request()?;
+        let at = Rc::clone(self);
+        let mut work = Box::pin(async move {
+            work.await;
+            at.end_request();
+        });
+        if work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            actix_rt::spawn(work);
+        }
+        Ok(())
     }
 
     async fn run(self: Rc<Self>) {

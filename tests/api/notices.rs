@@ -382,6 +382,46 @@ async fn meta_is_of_users_of_the_own_company_who_may_be_named_by_address_and_goe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_of_broadcasts_in_one_write_is_told_whole_and_in_its_order() {
+    let stage = stage_with(&[]).await;
+    let mut socket = RawSocket::connect(stage.address).await;
+    socket
+        .send(upgrade_at(ACME, "Origin: http://localhost\r\n").as_bytes())
+        .await;
+    socket.head().await;
+    let echo = |n: u32| format!(r#"{{"eventType":10,"message":{n}}}"#);
+    let broadcast = |n| format!(r#"{{"eventType":10,"message":{n},"broadcast":true}}"#);
+    let burst: Vec<u8> = (0..1_000).flat_map(|n| frame(TEXT, broadcast(n).as_bytes())).collect();
+    socket.send(&burst).await;
+    for n in 0..1_000 {
+        assert_eq!(socket.text().await, echo(n));
+    }
+    drop(socket);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_may_be_limited_whether_they_are_broadcast_or_published() {
+    let stage = stage_with(&["--rate-events", "1"]).await;
+    let mut socket = page(&stage).await;
+    let broadcast = r#"{"eventType":10,"broadcast":true}"#;
+    // Faster than it may, it is refused in the end.
+    let refused = loop {
+        let answer = socket.ask(broadcast).await;
+        if answer != r#"{"eventType":10}"# {
+            break answer;
+        }
+    };
+    let told = r#"{"error":"Error: a token may publish 1 events a second, and no more at once","eventType":10}"#;
+    assert_eq!(refused, told);
+    // What goes back to its sender alone is no event.
+    assert_quiet(&mut socket).await;
+    while socket.ask(broadcast).await != r#"{"eventType":10}"# {}
+    drop(socket);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_for_meta_are_answered_in_their_order() {
     let stage = stage_with(&[]).await;
     let mut socket = backend(&stage, &stage.alice).await;

@@ -28,7 +28,6 @@ use actix_http::header::USER_AGENT;
 use actix_http::{HttpMessage, Request};
 use bytes::Bytes;
 use std::rc::Rc;
-use std::task::{Context, Waker};
 
 /// What is kept of what a client calls itself.
 const AGENT_CHARS: usize = 256;
@@ -177,17 +176,7 @@ fn send(at: &Rc<Conversation>, channel: &Channel, elems: Payload) -> Result<(), 
         let text = "who sends to a channel has subscribed to it first";
         return Err(Refusal::new(Code::ChannelDenied, text));
     }
-    at.begin_request()?;
-    let mut publishing = Box::pin(publish(Rc::clone(at), channel.clone(), message(target, elems)));
-    // What keeps nothing is sent at once, so that a burst of it does not count as many open requests.
-    if publishing
-        .as_mut()
-        .poll(&mut Context::from_waker(Waker::noop()))
-        .is_pending()
-    {
-        actix_rt::spawn(publishing);
-    }
-    Ok(())
+    at.undertake(publish(Rc::clone(at), channel.clone(), message(target, elems)))
 }
 
 async fn publish(at: Rc<Conversation>, channel: Channel, message: Publishing) {
@@ -196,7 +185,6 @@ async fn publish(at: Rc<Conversation>, channel: Channel, message: Publishing) {
         let refusal = reply::explain(broker.metrics(), error);
         complain(&at, &Place::Sending(channel.into()).refused(refusal));
     }
-    at.end_request();
 }
 
 /// Whether the connection's token says something; nobody comes through this door with anything else.

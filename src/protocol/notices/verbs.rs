@@ -122,19 +122,18 @@ fn receive(at: &Rc<Conversation>, text: &str) {
     }
 }
 
-/// Does something that takes its time; other requests go on meanwhile. What goes wrong is told.
+/// Does something that may take its time. What goes wrong is told.
 fn later(at: &Rc<Conversation>, number: u8, outcome: impl Future<Output = Result<(), String>> + 'static) {
-    if let Err(refusal) = at.begin_request() {
-        at.seat.broker().metrics().count_refusal(refusal.code);
-        return at.reply(wire::failed(number, &error(&refusal)));
-    }
-    let at = Rc::clone(at);
-    actix_rt::spawn(async move {
+    let speaker = Rc::clone(at);
+    let begun = at.undertake(async move {
         if let Err(text) = outcome.await {
-            at.reply(wire::failed(number, &text));
+            speaker.reply(wire::failed(number, &text));
         }
-        at.end_request();
     });
+    if let Err(refusal) = begun {
+        at.seat.broker().metrics().count_refusal(refusal.code);
+        at.reply(wire::failed(number, &error(&refusal)));
+    }
 }
 
 /// Publishes an echo, which comes back to the sender as it does to everybody.
