@@ -222,7 +222,7 @@ impl Broker {
         }
         ended.streams.into_iter().for_each(|stream| self.gone.leave(stream));
         for (company, user) in &ended.users {
-            self.tell_news(company, News::Removed, user).await;
+            self.tell_news(company, News::Removed, user);
         }
         Ok(())
     }

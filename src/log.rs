@@ -78,29 +78,35 @@ impl Log {
     /// Orders, keeps and hands over all of a publication, or nothing of it; returns once that is as
     /// safe as was asked for.
     pub async fn append(&self, publication: Publication) -> Result<Published, Error> {
-        let shared = &self.shared;
-        let entry = {
-            let mut book = shared.book.lock();
-            let was_written = book.is_written();
-            let entry = book.enter(publication, |events| shared.hub.deliver(events))?;
-            shared.measure(&book);
-            let needs_writer = matches!(entry, Entry::Waits(_)) || was_written && !book.is_written();
-            drop(book);
-            if needs_writer {
-                shared.bell.notify_one();
-            }
-            entry
-        };
-        match entry {
-            Entry::Done(published) => {
-                shared.metrics.events_published.inc_by(published.events.len() as u64);
-                Ok(published)
-            }
+        match self.enter(publication)? {
+            Entry::Done(published) => Ok(published),
             Entry::Waits(answer) => match answer.await {
                 Ok(published) => Ok(published?),
                 Err(_) => Err(ended().into()),
             },
         }
+    }
+
+    /// As [`Log::append`], for who does not wait: what others have to wait for is done when they are.
+    pub fn leave(&self, publication: Publication) -> Result<(), Refusal> {
+        self.enter(publication).map(drop)
+    }
+
+    fn enter(&self, publication: Publication) -> Result<Entry, Refusal> {
+        let shared = &self.shared;
+        let mut book = shared.book.lock();
+        let was_written = book.is_written();
+        let entry = book.enter(publication, |events| shared.hub.deliver(events))?;
+        shared.measure(&book);
+        let needs_writer = matches!(entry, Entry::Waits(_)) || was_written && !book.is_written();
+        drop(book);
+        if needs_writer {
+            shared.bell.notify_one();
+        }
+        if let Entry::Done(published) = &entry {
+            shared.metrics.events_published.inc_by(published.events.len() as u64);
+        }
+        Ok(entry)
     }
 
     /// Whether a key was answered and its time is not over, so that it gets the same answer again.

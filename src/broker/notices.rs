@@ -5,6 +5,7 @@
 
 use crate::broker::{Broker, Entry, Seat};
 use crate::catalogue::now_ms;
+use crate::domain::durability::Durability;
 use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::event::Draft;
 use crate::domain::id::SYSTEM;
@@ -65,8 +66,9 @@ impl Broker {
         }
     }
 
-    /// Tells a company's notices what happened to somebody. That it cannot be told undoes nothing.
-    pub(super) async fn tell_news(&self, company: &CompanyName, news: News, user: &UserName) {
+    /// Tells a company's notices what happened to somebody. That it cannot be told undoes nothing, and
+    /// nobody waits for a disk because of it.
+    pub(super) fn tell_news(&self, company: &CompanyName, news: News, user: &UserName) {
         let target = Target::Path(Path::notices(company));
         let Some(stream) = self.catalogue.find(&target).or_else(|| self.find_fleeting(&target)) else {
             return;
@@ -84,12 +86,12 @@ impl Broker {
             now_ms,
             asked: self.metrics.delivery_seconds.stamp(),
             drafts: vec![(stream, draft)],
-            ack: None,
+            ack: Some(Durability::Accepted),
             expected: None,
             key: None,
         };
-        if let Err(error) = self.log.append(publication).await {
-            tracing::warn!("what happened to a user was not told: {error}");
+        if let Err(refusal) = self.log.leave(publication) {
+            tracing::warn!("what happened to a user was not told: {refusal}");
         }
     }
 

@@ -55,7 +55,7 @@ impl Broker {
         let member = self.verify(company, user, found, password, address).await?;
         let opened = self.catalogue.open_login(&member, &from(address)).await?;
         self.follow_changes().await?;
-        self.tell_news(&member.company, News::SignedIn, &member.user).await;
+        self.tell_news(&member.company, News::SignedIn, &member.user);
         Ok((member, opened))
     }
 
@@ -126,7 +126,7 @@ impl Broker {
         if let Some(token) = left
             && let Some(user) = &token.user
         {
-            self.tell_news(&token.company, News::SignedOut, user).await;
+            self.tell_news(&token.company, News::SignedOut, user);
         }
         Ok(())
     }
@@ -150,9 +150,9 @@ impl Broker {
         self.follow_changes().await?;
         let (member, _) = &done;
         if member.is_new {
-            self.tell_news(&member.company, News::Activated, &member.user).await;
+            self.tell_news(&member.company, News::Activated, &member.user);
         }
-        self.tell_news(&member.company, News::SignedIn, &member.user).await;
+        self.tell_news(&member.company, News::SignedIn, &member.user);
         Ok(done)
     }
 

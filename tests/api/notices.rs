@@ -7,6 +7,7 @@ use crate::stage::{Account, BY, DEADLINE, Socket, Stage};
 use crate::transcript::play_all;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use streamgate::domain::path::{CompanyName, UserName};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -310,6 +311,42 @@ async fn what_happens_to_users_is_told() {
         .expect("removed");
     assert_eq!(page.text().await, r#"{"eventType":4,"username":"harriet"}"#);
     assert_quiet(&mut page).await;
+    drop(page);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happens_to_users_waits_for_no_disk_though_it_is_kept() {
+    let stage = stage_with(&[]).await;
+    let declared = stage.add_stream(&stage.alice, "/acme/notices", 10).await;
+    let names = ["george", "harriet"];
+    for name in names {
+        stage.add_user("acme", name).await;
+    }
+    let mut page = page(&stage).await;
+    assert_quiet(&mut page).await;
+    let url = format!("sqlite:{}/test.db", stage.folder().display());
+    let mut file = SqliteConnection::connect(&url).await.expect("the file");
+    let mut run = async |sql: String| {
+        let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut file).await;
+        done.expect("statements that succeed");
+    };
+    run("begin immediate".to_owned()).await;
+    for name in names {
+        // Nobody else can write from here on.
+        let user = format!("(select user_id from user where name = '{name}')");
+        run(format!(
+            "delete from token where user_id = {user}; delete from login where user_id = {user};
+             delete from link where user_id = {user}; delete from user where name = '{name}';
+             commit; begin immediate"
+        ))
+        .await;
+        let told = format!(r#"{{"eventType":4,"username":"{name}"}}"#);
+        assert_eq!(page.text().await, told);
+    }
+    run("commit".to_owned()).await;
+    let kept = stage.get(&format!("/v5.0/acme/event/{declared}")).await;
+    assert_eq!(kept.as_array().map(Vec::len), Some(2));
     drop(page);
     stage.end().await;
 }
