@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 const MAX_DOMAINS: usize = 64;
 /// Longest expression, in bytes.
 const MAX_DOMAIN_BYTES: usize = 256;
-/// Bytes that one expression may take when it is compiled.
+/// Bytes that one expression may take when it is compiled, and again while it is searched for.
 const MAX_COMPILED_BYTES: usize = 65_536;
+/// Longest origin that is searched, in bytes. A host name has at most 253 (RFC 1035 §2.3.4).
+const MAX_ORIGIN_BYTES: usize = 512;
 
 /// Settings that are to be different, by name.
 pub type Changes = serde_json::Map<String, serde_json::Value>;
@@ -100,16 +102,18 @@ impl Settled {
                 return Err(why(format!("it has at most {MAX_DOMAIN_BYTES} bytes")));
             }
             let mut builder = RegexBuilder::new(text);
-            let compiled = builder.size_limit(MAX_COMPILED_BYTES).build();
+            let builder = builder.size_limit(MAX_COMPILED_BYTES).dfa_size_limit(MAX_COMPILED_BYTES);
+            let compiled = builder.build();
             compiled.map_err(|error| why(error.to_string()))
         });
         let approved = approved.collect::<Result<_, _>>()?;
         Ok(Self { settings, approved })
     }
 
-    /// Whether an origin is approved: one of the expressions is found somewhere in it.
+    /// Whether an origin is approved: it is no longer than one can be, and one of the expressions is found
+    /// somewhere in it.
     pub fn approves(&self, origin: &str) -> bool {
-        self.approved.iter().any(|domain| domain.is_match(origin))
+        origin.len() <= MAX_ORIGIN_BYTES && self.approved.iter().any(|domain| domain.is_match(origin))
     }
 }
 
@@ -138,6 +142,14 @@ mod tests {
             assert_eq!(settled.approves(origin), approved, "{origin}");
         }
         assert!(!Settled::default().approves("http://localhost"));
+    }
+
+    #[test]
+    fn an_origin_that_is_longer_than_any_is_not_searched() {
+        let settled = approving(&["localhost"]).expect("they compile");
+        let longest = format!("http://localhost/{}", "x".repeat(MAX_ORIGIN_BYTES - 17));
+        assert!(settled.approves(&longest));
+        assert!(!settled.approves(&format!("{longest}x")));
     }
 
     #[test]

@@ -100,6 +100,7 @@ async fn without_an_origin_nobody_is_let_in() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn expressions_are_searched_in_the_raw_origin_unless_they_are_anchored() {
     let stage = stage_with(&[]).await;
+    let long = format!("http://localhost/{}", "x".repeat(512));
     for (domains, origin, may) in [
         (json!(["localhost"]), "http://localhost:8000", true),
         (json!(["localhost"]), "http://localhost.evil.example.com", true),
@@ -108,6 +109,7 @@ async fn expressions_are_searched_in_the_raw_origin_unless_they_are_anchored() {
         (json!([r"^https://app\.acme\.com$"]), "https://app.acme.com:8443", false),
         (json!(["no", "app|www"]), "https://www.acme.com", true),
         (json!([]), "http://localhost", false),
+        (json!(["localhost"]), &long, false),
     ] {
         stage.settle(json!({"approvedSocketDomains": domains})).await;
         assert_eq!(is_let_in(&stage, origin).await, may, "{domains} {origin}");
