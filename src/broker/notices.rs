@@ -24,20 +24,33 @@ const ORIGIN_CHARS: usize = 128;
 
 impl Broker {
     /// Takes a place at a company's notices for whoever presents a key of the company's that may read
-    /// them, or else comes from an origin that it approves of.
+    /// them, or else comes from an origin that it approves of; where there is a `lobby`, else at the
+    /// notices of that company on the same terms, so that nobody learns which companies there are.
     ///
     /// A key that is none is as good as no key (Webinate users, comms-controller.ts), but counted as a
     /// guess. Refused with `company.unknown`, `origin.denied`, or `limit.attempts` after too many guesses.
     pub fn connect_to_notices(
         self: &Arc<Self>,
         company: &str,
+        lobby: Option<&CompanyName>,
         key: Option<&str>,
         visitor: &Visitor,
     ) -> Result<Seat, Refusal> {
-        if let Some(access) = self.holder(key, visitor)?
-            && opens(&access, company)
-        {
-            return self.take_seat(access, Entry::Notices { has_key: true });
+        let holder = self.holder(key, visitor)?;
+        let way = self.way_in(company, holder.as_ref(), visitor);
+        let (access, entry) = match lobby {
+            Some(lobby) if way.is_err() && lobby.as_str() != company => {
+                self.way_in(lobby.as_str(), holder.as_ref(), visitor)
+            }
+            _ => way,
+        }?;
+        self.take_seat(access, entry)
+    }
+
+    /// What somebody is let in with, and as whom.
+    fn way_in(&self, company: &str, holder: Option<&Access>, visitor: &Visitor) -> Result<(Access, Entry), Refusal> {
+        if let Some(access) = holder.filter(|access| opens(access, company)) {
+            return Ok((access.clone(), Entry::Notices { has_key: true }));
         }
         let unknown = || Refusal::new(Code::CompanyUnknown, "there is no such company");
         let found = self.company_settings(company).ok_or_else(unknown)?;
@@ -50,7 +63,7 @@ impl Broker {
             return Err(Refusal::new(Code::OriginDenied, text));
         }
         let guest = self.notices_guest(company, visitor).ok_or_else(unknown)?;
-        self.take_seat(guest, Entry::Notices { has_key: false })
+        Ok((guest, Entry::Notices { has_key: false }))
     }
 
     /// Whoever a key is of, if anybody; refused with `limit.attempts` after too many that were nobody's.

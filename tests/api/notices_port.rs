@@ -57,16 +57,38 @@ async fn any_path_does_whose_first_segment_is_the_company() {
 async fn a_path_that_names_no_company_is_of_the_one_that_is_set() {
     let stage = stage_with(&["--notices-company", "acme"]).await;
     stage.add_company("umbrella").await;
-    stage.add_user("umbrella", "albert").await;
+    let albert = stage.add_user("umbrella", "albert").await;
     for (path, may) in [
         ("/", true),
         ("/nobodies", true),
         ("/socket.io/?a=1", true),
         ("/acme", true),
-        // It has said nothing of whom it approves.
-        ("/umbrella", false),
+        // It has said nothing of whom it approves, and that it is there is its own business.
+        ("/umbrella", true),
     ] {
         assert_eq!(is_let_in(&stage, path).await, may, "{path}");
+    }
+    stage.until_metric("connections", 0).await;
+    let key = [("users-api-key", &*albert.token)];
+    let url = format!("ws://{}/users/umbrella/ws", stage.address);
+    let umbrella = stage.try_open(&url, &key).await.expect("an upgrade");
+    let acme = come(&stage, "/acme").await;
+    // Who is approved by the one only hears that; who has a key of the other hears the other.
+    let mut guest = come(&stage, "/umbrella").await;
+    let url = format!("ws://{}/umbrella", stage.notices.expect("a listener"));
+    let mut holder = stage.try_open(&url, &key).await.expect("an upgrade");
+    stage.until_metric("subscriptions", 4).await;
+    stage.publish(&stage.alice, "/acme/notices", r#"{"eventType":6}"#).await;
+    stage.publish(&albert, "/umbrella/notices", r#"{"eventType":7}"#).await;
+    assert_eq!(guest.text().await, r#"{"eventType":6}"#);
+    assert_eq!(holder.text().await, r#"{"eventType":7}"#);
+    drop((umbrella, acme, guest, holder));
+    for path in ["/acme", "/umbrella", "/nobodies"] {
+        let url = format!("ws://{}{path}", stage.notices.expect("a listener"));
+        let evil = [("Origin", "https://evil.example.com")];
+        let mut socket = stage.try_open(&url, &evil).await.expect("an upgrade");
+        let next = socket.socket.next().await;
+        assert!(matches!(next, None | Some(Err(_))), "{path}: {next:?}");
     }
     stage.end().await;
 }

@@ -7,7 +7,7 @@ use crate::broker::{Following, Publishing, Seat};
 use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::event::{Draft, Wire};
 use crate::domain::meta;
-use crate::domain::path::{Path, UserName};
+use crate::domain::path::{CompanyName, Path, UserName};
 use crate::domain::payload::Payload;
 use crate::domain::stream::Target;
 use crate::engine::connection::Dialect;
@@ -88,16 +88,18 @@ async fn greet() -> HttpResponse {
 }
 
 fn admit(keeper: &Doorkeeper, request: &Request, company: &str) -> Result<Seat, Refusal> {
-    let key = request.headers().get(KEY).and_then(|key| key.to_str().ok());
-    keeper.broker.connect_to_notices(company, key, &keeper.visitor(request))
+    enter(keeper, request, company, None)
 }
 
-/// A segment that names no company is of the company that the settings name.
+/// Who is not let in by the company that a segment names, if it names one, may be by that of the settings.
 fn admit_anywhere(keeper: &Doorkeeper, request: &Request, company: &str) -> Result<Seat, Refusal> {
-    match &keeper.lobby {
-        Some(lobby) if keeper.broker.company_settings(company).is_none() => admit(keeper, request, lobby.as_str()),
-        _ => admit(keeper, request, company),
-    }
+    enter(keeper, request, company, keeper.lobby.as_ref())
+}
+
+fn enter(keeper: &Doorkeeper, request: &Request, company: &str, lobby: Option<&CompanyName>) -> Result<Seat, Refusal> {
+    let key = request.headers().get(KEY).and_then(|key| key.to_str().ok());
+    let visitor = keeper.visitor(request);
+    keeper.broker.connect_to_notices(company, lobby, key, &visitor)
 }
 
 fn notices(seat: &Seat) -> Target {
