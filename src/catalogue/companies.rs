@@ -85,24 +85,20 @@ impl Catalogue {
     }
 }
 
-/// Settings that this version cannot use count as none at all, which allow the least to who has no key.
+/// What this version cannot use of settings allows nothing; who never said anything has the defaults.
 fn parse_company(row: &SqliteRow) -> Result<Company, Fault> {
     let stored = |refusal: Refusal| Fault::Stored {
         what: "company",
         why: refusal.to_string(),
     };
     let settings: Option<String> = row.try_get("settings")?;
-    let settled = settings.as_deref().map(|text| {
-        let settings = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        Settled::check(settings).map_err(|refusal| refusal.to_string())
-    });
-    let settled = settled.transpose().unwrap_or_else(|why| {
-        tracing::error!("a company's settings are not understood, so the defaults hold: {why}");
-        None
-    });
+    let (settled, wrong) = settings.as_deref().map(Settled::stored).unwrap_or_default();
+    for why in wrong {
+        tracing::error!("a company's settings are not understood, so less is allowed: {why}");
+    }
     Ok(Company {
         id: row.try_get("company_id")?,
         name: CompanyName::parse(row.try_get("name")?).map_err(stored)?,
-        settled: settled.unwrap_or_default(),
+        settled,
     })
 }

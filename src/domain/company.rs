@@ -52,6 +52,16 @@ impl Default for CompanySettings {
 }
 
 impl CompanySettings {
+    /// What allows nothing, for where nobody knows what is allowed.
+    pub const STRICTEST: Self = Self {
+        allow_client_send: false,
+        allow_channel_subscription: false,
+        allow_channel_authorization: true,
+        allow_undeclared_channels: false,
+        approved_socket_domains: Vec::new(),
+        allow_meta_without_key: false,
+    };
+
     /// These with some of them different; refused with `body.malformed` if one is not known or is not
     /// what it should be.
     pub fn with(&self, changes: &Changes) -> Result<Self, Refusal> {
@@ -90,24 +100,33 @@ pub struct Settled {
 impl Settled {
     /// Checks settings; refused with `body.malformed` for an expression that is none or too much.
     pub fn check(settings: CompanySettings) -> Result<Self, Refusal> {
-        let wrong = |text| Refusal::new(Code::BodyMalformed, text);
         let domains = &settings.approved_socket_domains;
         if domains.len() > MAX_DOMAINS {
             let text = format!("\"approvedSocketDomains\" has at most {MAX_DOMAINS} expressions");
-            return Err(wrong(text));
+            return Err(Refusal::new(Code::BodyMalformed, text));
         }
-        let approved = domains.iter().enumerate().map(|(number, text)| {
-            let why = |why: String| wrong(format!("expression {number} of \"approvedSocketDomains\": {why}"));
-            if text.len() > MAX_DOMAIN_BYTES {
-                return Err(why(format!("it has at most {MAX_DOMAIN_BYTES} bytes")));
-            }
-            let mut builder = RegexBuilder::new(text);
-            let builder = builder.size_limit(MAX_COMPILED_BYTES).dfa_size_limit(MAX_COMPILED_BYTES);
-            let compiled = builder.build();
-            compiled.map_err(|error| why(error.to_string()))
-        });
-        let approved = approved.collect::<Result<_, _>>()?;
+        let approved = domains.iter().enumerate().map(compile).collect::<Result<_, _>>()?;
         Ok(Self { settings, approved })
+    }
+
+    /// Of settings as they are stored, maybe by another version, and what was wrong with them.
+    ///
+    /// An expression that cannot be used approves of nothing; settings that cannot be read at all are
+    /// [`CompanySettings::STRICTEST`].
+    pub fn stored(text: &str) -> (Self, Vec<String>) {
+        let (settings, mut wrong) = match serde_json::from_str(text) {
+            Ok(settings) => (settings, Vec::new()),
+            Err(error) => (CompanySettings::STRICTEST, vec![error.to_string()]),
+        };
+        let domains = settings.approved_socket_domains.iter().enumerate();
+        let mut approved = Vec::new();
+        for compiled in domains.take(MAX_DOMAINS).map(compile) {
+            match compiled {
+                Ok(domain) => approved.push(domain),
+                Err(refusal) => wrong.push(refusal.text.into_owned()),
+            }
+        }
+        (Self { settings, approved }, wrong)
     }
 
     /// Whether an origin is approved: it is no longer than one can be, and one of the expressions is found
@@ -115,6 +134,22 @@ impl Settled {
     pub fn approves(&self, origin: &str) -> bool {
         origin.len() <= MAX_ORIGIN_BYTES && self.approved.iter().any(|domain| domain.is_match(origin))
     }
+}
+
+/// Refused with `body.malformed` for an expression that is none or too much; by its number.
+fn compile((number, text): (usize, &String)) -> Result<Regex, Refusal> {
+    let why = |why: String| {
+        let text = format!("expression {number} of \"approvedSocketDomains\": {why}");
+        Refusal::new(Code::BodyMalformed, text)
+    };
+    if text.len() > MAX_DOMAIN_BYTES {
+        return Err(why(format!("it has at most {MAX_DOMAIN_BYTES} bytes")));
+    }
+    let mut builder = RegexBuilder::new(text);
+    let builder = builder
+        .size_limit(MAX_COMPILED_BYTES)
+        .dfa_size_limit(MAX_COMPILED_BYTES);
+    builder.build().map_err(|error| why(error.to_string()))
 }
 
 #[cfg(test)]
@@ -170,5 +205,21 @@ mod tests {
             ..CompanySettings::default()
         };
         assert_eq!(settings, expected);
+    }
+    #[test]
+    fn of_what_is_stored_what_cannot_be_used_allows_nothing() {
+        let text = r#"{"allowClientSend":true,"approvedSocketDomains":["fine","(","also"]}"#;
+        let (settled, wrong) = Settled::stored(text);
+        assert!(settled.approves("fine") && settled.approves("also") && !settled.approves("("));
+        assert!(settled.settings.allow_client_send);
+        assert_eq!(settled.settings.approved_socket_domains.len(), 3, "as it is written");
+        assert!(wrong.len() == 1 && wrong[0].starts_with("expression 1 of"), "{wrong:?}");
+        for text in ["", "null", r#"{"allowClientSend":1,"approvedSocketDomains":["."]}"#] {
+            let (settled, wrong) = Settled::stored(text);
+            assert_eq!(settled.settings, CompanySettings::STRICTEST, "{text}");
+            assert!(!settled.approves("fine") && wrong.len() == 1, "{text}");
+        }
+        let many = serde_json::json!({"approvedSocketDomains": vec!["x"; MAX_DOMAINS + 1]});
+        assert_eq!(Settled::stored(&many.to_string()).0.approved.len(), MAX_DOMAINS);
     }
 }
