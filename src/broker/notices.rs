@@ -116,9 +116,10 @@ impl Broker {
     }
 
     /// Sets a part of a user's meta, or all of it; refused as [`Broker::meta`], with `meta.malformed`,
-    /// `limit.depth` or `limit.meta`.
+    /// `limit.depth` or `limit.meta`, and with `limit.rate` as if it were an event.
     pub async fn set_meta(&self, seat: &Seat, user: &UserName, part: Option<&str>, value: String) -> Result<(), Error> {
         self.check_meta(seat)?;
+        self.rates.publish(seat.access.token.key, 1, &self.limits)?;
         let limits = &self.limits;
         let change = |old: &str| match part {
             Some(part) => meta::set(old, part, &value, limits),

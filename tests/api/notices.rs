@@ -456,6 +456,15 @@ async fn events_may_be_limited_whether_they_are_broadcast_or_published() {
     // What goes back to its sender alone is no event.
     assert_quiet(&mut socket).await;
     while socket.ask(broadcast).await != r#"{"eventType":10}"# {}
+    // Changes of meta count as events do, and looking at it does not.
+    stage.settle(json!({"allowMetaWithoutKey": true})).await;
+    let set = r#"{"eventType":9,"username":"alice","property":"seen","val":1}"#;
+    while socket.ask(set).await != told.replace("10}", "9}") {}
+    let look = r#"{"eventType":9,"username":"alice"}"#;
+    for _ in 0..20 {
+        let shown = socket.ask(look).await;
+        assert!(shown.starts_with(r#"{"eventType":9,"val":"#), "{shown}");
+    }
     drop(socket);
     stage.end().await;
 }
