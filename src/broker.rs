@@ -203,6 +203,9 @@ impl Broker {
         for token in ended.tokens {
             self.hub.tell(&Notice::TokenEnded(token));
         }
+        for guest in ended.guests {
+            self.hub.tell(&Notice::GuestsEnded(guest));
+        }
         for stream in &ended.changed {
             self.log.adjust(stream);
         }

@@ -92,6 +92,8 @@ pub struct Ended {
     pub changed: Vec<Arc<Stream>>,
     /// Users who were removed.
     pub users: Vec<(CompanyName, UserName)>,
+    /// Guests of companies that approve of less than they did.
+    pub guests: Vec<TokenKey>,
 }
 
 impl Catalogue {
@@ -316,7 +318,12 @@ impl Catalogue {
             }
             database::Subject::Company(name) => {
                 let company = self.load_company(&name).await?;
-                self.mirror.write().put_company(name, company);
+                let mut mirror = self.mirror.write();
+                let before = mirror.company(&name);
+                ended
+                    .guests
+                    .extend(before.and_then(|before| before.guests_ended(company.as_ref())));
+                mirror.put_company(name, company);
             }
             database::Subject::User(company, user) => {
                 let names = CompanyName::parse(&company).and_then(|company| Ok((company, UserName::parse(&user)?)));
@@ -345,6 +352,7 @@ impl Catalogue {
         let before = std::mem::replace(&mut *current, mirror);
         let ended = current.missing_from(&before);
         followed.ended.tokens.extend(ended.tokens);
+        followed.ended.guests.extend(ended.guests);
         followed.ended.streams.extend(ended.streams);
         followed.ended.changed = current.streams().cloned().collect();
         followed.number = newest;

@@ -6,6 +6,7 @@ use crate::catalogue::tokens::AT_ONCE;
 use crate::domain::audit::{Action, Actor, Note};
 use crate::domain::company::{Changes, CompanySettings, Settled};
 use crate::domain::error::{Code, Error, Fault, Refusal};
+use crate::domain::id::TokenKey;
 use crate::domain::path::CompanyName;
 use serde_json::json;
 use sqlx::Row;
@@ -25,6 +26,15 @@ pub struct Company {
     pub name: CompanyName,
     /// Its settings.
     pub settled: Settled,
+}
+
+impl Company {
+    /// The key of its guests, if some of them may have to go, now that it is as `now`.
+    pub fn guests_ended(&self, now: Option<&Company>) -> Option<TokenKey> {
+        let before = &self.settled.settings;
+        let stay = now.is_some_and(|now| now.id == self.id && !now.settled.settings.approve_less_than(before));
+        (!stay).then(|| TokenKey::guest(self.id))
+    }
 }
 
 impl Catalogue {

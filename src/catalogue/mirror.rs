@@ -241,8 +241,11 @@ impl Mirror {
         let good = |key: &TokenKey| self.token(key).is_some_and(|token| token.revoked_ms.is_none());
         let tokens = before.tokens.keys().filter(|key| !good(key));
         let streams = before.streams.keys().filter(|id| !self.streams.contains_key(id));
+        let companies = before.companies.iter();
+        let guests = companies.filter_map(|(name, company)| company.guests_ended(self.company(name).as_deref()));
         Ended {
             users: Vec::new(),
+            guests: guests.collect(),
             tokens: tokens.copied().collect(),
             streams: streams.copied().collect(),
             changed: Vec::new(),

@@ -136,6 +136,17 @@ impl Settled {
     }
 }
 
+impl CompanySettings {
+    /// Whether these lack an expression that `before` had, so that somebody may have come by it who may no more.
+    pub fn approve_less_than(&self, before: &Self) -> bool {
+        let domains = &self.approved_socket_domains;
+        before
+            .approved_socket_domains
+            .iter()
+            .any(|domain| !domains.contains(domain))
+    }
+}
+
 /// Refused with `body.malformed` for an expression that is none or too much; by its number.
 fn compile((number, text): (usize, &String)) -> Result<Regex, Refusal> {
     let why = |why: String| {
@@ -195,6 +206,21 @@ mod tests {
         assert!(approving(&["(a{100}){100}"]).is_err());
         assert!(approving(&["x"; MAX_DOMAINS + 1]).is_err());
         assert!(approving(&["x".repeat(MAX_DOMAIN_BYTES + 1).as_str()]).is_err());
+    }
+
+    #[test]
+    fn less_is_approved_where_an_expression_is_missing() {
+        let settings = |domains: &[&str]| approving(domains).expect("they compile").settings;
+        for (before, after, less) in [
+            (&["a", "b"][..], &["b", "c", "a"][..], false),
+            (&["a", "b"], &["b"], true),
+            (&["a"], &["a$"], true),
+            (&[], &["a"], false),
+            (&["a"], &[], true),
+        ] {
+            let changed = settings(after).approve_less_than(&settings(before));
+            assert_eq!(changed, less, "{before:?} {after:?}");
+        }
     }
 
     #[test]

@@ -15,6 +15,8 @@ use tokio::sync::Notify;
 pub enum Notice {
     /// A token is no longer good; its connections end.
     TokenEnded(TokenKey),
+    /// A company approves of fewer origins than it did; its guests end, and may come again if they still may.
+    GuestsEnded(TokenKey),
     /// A stream is no more.
     StreamGone(StreamId),
     /// A stream that nobody had declared was: who followed the one goes over to the other.

@@ -241,6 +241,11 @@ fn obey(desk: &Desk, broker: &Broker, notice: &Notice) {
                 dismiss_ended(desk, broker, &refusal, &chosen(desk, |of| of == *token));
             }
         }
+        Notice::GuestsEnded(guest) => {
+            let text = "the company approves of other origins now, connect again";
+            let refusal = Refusal::new(Code::OriginDenied, text);
+            dismiss_ended(desk, broker, &refusal, &chosen(desk, |of| of == *guest));
+        }
         Notice::ConnectionClosed(key) => {
             let refusal = Refusal::new(Code::ConnectionClosed, "closed by an operator");
             dismiss(desk, broker, &refusal, &[*key]);
@@ -278,7 +283,7 @@ fn chosen(desk: &Desk, whose: impl Fn(TokenKey) -> bool) -> Vec<ConnectionKey> {
     chosen.map(|(key, _)| key).collect()
 }
 
-/// Says goodbye to those whose token has ended. What has not left yet is no longer for them, but for
+/// Says goodbye to those whose token or welcome has ended. What has not left yet is no longer for them, but for
 /// a goodbye that was said already: this comes by notice and by looking around, in either order.
 fn dismiss_ended(desk: &Desk, broker: &Broker, refusal: &Refusal, keys: &[ConnectionKey]) {
     for key in keys {

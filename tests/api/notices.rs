@@ -603,6 +603,35 @@ async fn the_end_of_a_key_ends_its_connections_and_a_stop_ends_all() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guests_have_to_come_again_when_less_is_approved_and_nobody_else_has_to() {
+    let stage = stage_with(&[]).await;
+    stage.add_company("umbrella").await;
+    let albert = stage.add_user("umbrella", "albert").await;
+    let mut holder = backend(&stage, &stage.alice).await;
+    let mut stranger = come(&stage, "/users/umbrella/ws", "users-api-key", &albert.token).await;
+    let mut guest = page(&stage).await;
+    stage.until_metric("subscriptions", 3).await;
+    // More is approved, and something else is settled.
+    for settings in [
+        json!({"approvedSocketDomains": ["example", "localhost"]}),
+        json!({"allowMetaWithoutKey": true}),
+    ] {
+        stage.settle(settings).await;
+        stage.publish(&stage.alice, "/acme/notices", r#"{"eventType":5}"#).await;
+        for socket in [&mut holder, &mut guest] {
+            assert_eq!(socket.text().await, r#"{"eventType":5}"#);
+        }
+    }
+    stage.settle(json!({"approvedSocketDomains": ["example"]})).await;
+    assert_eq!(guest.closed().await.0, 1008);
+    assert!(!is_let_in(&stage, PAGE).await && is_let_in(&stage, "https://example.com").await);
+    assert_quiet(&mut holder).await;
+    assert_quiet(&mut stranger).await;
+    drop((guest, holder, stranger));
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_declared_for_notices_keeps_them_and_is_heard_by_who_was_there_before() {
     let stage = stage_with(&[]).await;
     let mut page = page(&stage).await;
