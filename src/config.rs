@@ -25,7 +25,7 @@ pub struct Config {
     /// Where the users server's clients are listened for as well, at any path: address and port; nowhere if empty.
     #[arg(long, env = "STREAMGATE_NOTICES_LISTEN", default_value = "", value_parser = maybe_address, hide_default_value = true)]
     pub notices_listen: MaybeAddress,
-    /// Whose a path is, on that address, that names no company; nobody's if empty.
+    /// Whose a path is, on that address, that names no company or none that lets the client in; nobody's if empty.
     #[arg(long, env = "STREAMGATE_NOTICES_COMPANY", default_value = "", value_parser = maybe_company, hide_default_value = true)]
     pub notices_company: MaybeCompany,
     /// The TLS certificate, a PEM file with its chain; with it the server speaks HTTPS and nothing else.
