@@ -102,6 +102,7 @@ impl Outflow {
             let line = self.any_line().await?;
             match line.split_once(": ") {
                 None if line.is_empty() && message != Message::default() => return Some(message),
+                None if line == "id" => message.id = String::new(),
                 Some(("event", value)) => message.event = value.to_owned(),
                 Some(("id", value)) => message.id = value.to_owned(),
                 Some(("data", value)) => message.data = value.to_owned(),

@@ -39,7 +39,7 @@ impl Framing {
     pub fn here(&self) -> Option<Bytes> {
         match self {
             Framing::Lines => None,
-            Framing::Events(places) => Some(Bytes::from(format!("id: {}\n\n", places.id()?))),
+            Framing::Events(places) => Some(Bytes::from(id_line(places) + "\n")),
         }
     }
 
@@ -72,6 +72,12 @@ impl Framing {
     }
 }
 
+/// The id that says where the reader is. Where none has room for that, an empty one has the browser forget
+/// the last one: going back there would bring again what came since.
+fn id_line(places: &Places) -> String {
+    places.id().map_or_else(|| "id\n".to_owned(), |id| format!("id: {id}\n"))
+}
+
 fn put_event(framed: &mut BytesMut, line: &[u8], places: &mut Places, epoch: impl Fn(&StreamId) -> Option<Epoch>) {
     let told = Told::read(text(line));
     match told {
@@ -85,11 +91,7 @@ fn put_event(framed: &mut BytesMut, line: &[u8], places: &mut Places, epoch: imp
         {
             places.put(stream, epoch, at);
         }
-        if let Some(id) = places.id() {
-            framed.extend_from_slice(b"id: ");
-            framed.extend_from_slice(id.as_bytes());
-            framed.extend_from_slice(b"\n");
-        }
+        framed.extend_from_slice(id_line(places).as_bytes());
     }
     framed.extend_from_slice(b"data: ");
     framed.extend_from_slice(line);
@@ -114,6 +116,7 @@ pub fn array(chunks: &[Bytes]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::session::wire::places::MAX_PLACES;
 
     fn event(stream: &StreamId, offset: u64) -> String {
         format!("{{\"type\":\"message\",\"resource\":\"{stream}\",\"offset\":{offset},\"value\":{{}}}}\n")
@@ -133,6 +136,21 @@ mod tests {
         let wanted =
             format!("id: {a}.{one}.6,{b}.{one}.3\ndata: {first}\nid: {a}.{one}.7,{b}.{one}.3\ndata: {second}\n");
         assert_eq!(framed, wanted);
+    }
+
+    #[test]
+    fn an_id_that_has_no_room_for_all_streams_is_taken_back() {
+        let one = Epoch::new(1);
+        let mut framing = Framing::Events(Places::default());
+        let [first, second] = [1, 2].map(|byte| StreamId::new([byte; 12]));
+        framing.place(first, one, Offset(1));
+        for byte in 100..100 + u8::try_from(MAX_PLACES).expect("few") {
+            framing.place(StreamId::new([byte; 12]), one, Offset(1));
+        }
+        assert_eq!(framing.here().expect("a word"), "id\n\n");
+        let event = event(&second, 3);
+        let framed = framing.frame(Bytes::from(event.clone()), |_| Some(one));
+        assert_eq!(framed, format!("id\ndata: {event}\n"));
     }
 
     #[test]
