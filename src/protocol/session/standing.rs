@@ -94,8 +94,12 @@ fn take_up(at: &Conversation, followed: &Followed) {
 /// Subscribes; returns what is to be told of a gap at once.
 pub(super) fn follow(at: &Conversation, wish: Subscribe) -> Result<(Subscribed, Option<Bytes>), Refusal> {
     let broker = at.seat.broker();
+    let is_new = !broker.is_following(&at.desk, at.key, &wish.target);
     let subscribed = broker.subscribe(&at.desk, at.key, &at.seat.access, &wish.target, wish.following)?;
-    at.tell_place(place(&subscribed));
+    if is_new {
+        // What follows already may be ahead of lines that still wait to be read.
+        at.tell_place(place(&subscribed));
+    }
     let gap = at.speech.dialect.gap;
     let notice = subscribed
         .resume
