@@ -295,6 +295,10 @@ fn subscribe(at: &Conversation, wish: Subscribe) -> Result<Outcome, Refusal> {
 async fn subscribe_since(at: Rc<Conversation>, mut wish: Subscribe, time_ms: u64) -> Result<Outcome, Error> {
     let broker = at.seat.broker();
     let offset = broker.place_before(&at.seat.access, &wish.target, time_ms).await?;
+    if at.is_over() {
+        // It moved or ended meanwhile, and nobody follows for it any more.
+        return Err(Refusal::new(Code::SessionMoved, "the session moved meanwhile: ask again").into());
+    }
     let epoch = None;
     wish.following.from = From::Position(Position { epoch, offset });
     Ok(subscribe(&at, wish)?)
