@@ -72,6 +72,8 @@ pub struct Answered {
     pub status: u16,
     /// Its text; none where there is nothing to say.
     pub text: Option<String>,
+    /// After how many seconds to try again, where that can help.
+    pub retry_after: Option<u32>,
 }
 
 /// What a standing conversation leaves behind.

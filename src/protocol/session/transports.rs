@@ -25,7 +25,7 @@ use crate::sessions::pipe::{Inlet, pipe};
 use crate::sessions::standing::{Answered, Errand};
 use actix_web::body::MessageBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::web::{self, Path, Payload, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use std::future::poll_fn;
@@ -273,6 +273,9 @@ fn moved() -> Refusal {
 fn acknowledge(answered: Answered) -> HttpResponse {
     let status = StatusCode::from_u16(answered.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);
+    if let Some(seconds) = answered.retry_after {
+        response.insert_header((RETRY_AFTER, seconds));
+    }
     match answered.text {
         Some(text) => response.insert_header((CONTENT_TYPE, "application/json")).body(text),
         None => response.finish(),

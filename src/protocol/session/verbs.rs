@@ -231,25 +231,31 @@ fn answer(at: &Conversation, msg_id: &str, answering: Answering, outcome: Result
     let metrics = at.seat.broker().metrics();
     match outcome {
         Ok(outcome) => {
-            answering.say(at, 200, wire::acknowledge(msg_id, &outcome.body));
+            let text = wire::acknowledge(msg_id, &outcome.body);
+            answering.say(at, (200, None), text);
             outcome.notice.into_iter().for_each(|notice| at.reply(notice));
         }
         Err(error) => {
             let refusal = reply::explain(metrics, error);
             metrics.count_refusal(refusal.code);
-            answering.say(at, refusal.code.entry().status, wire::refuse(msg_id, &refusal));
+            let head = (refusal.code.entry().status, reply::retry_after(&refusal));
+            answering.say(at, head, wire::refuse(msg_id, &refusal));
         }
     }
 }
 
 impl Answering {
-    fn say(self, at: &Conversation, status: u16, text: String) {
+    fn say(self, at: &Conversation, (status, retry_after): (u16, Option<u32>), text: String) {
         match self {
             Answering::Socket => at.reply(frame::text(&text)),
             Answering::Once(answer) => {
                 let text = Some(text);
                 // Whoever asked may have gone meanwhile; what was done is done.
-                let _ = answer.send(Answered { status, text });
+                let _ = answer.send(Answered {
+                    status,
+                    text,
+                    retry_after,
+                });
             }
         }
     }
@@ -257,9 +263,12 @@ impl Answering {
     /// There is nothing to say.
     fn pass_over(self) {
         if let Answering::Once(answer) = self {
-            let (status, text) = (204, None);
             // As above.
-            let _ = answer.send(Answered { status, text });
+            let _ = answer.send(Answered {
+                status: 204,
+                text: None,
+                retry_after: None,
+            });
         }
     }
 }
