@@ -291,6 +291,9 @@ fn dismiss_ended(desk: &Desk, broker: &Broker, refusal: &Refusal, keys: &[Connec
             && !connection.closing
         {
             connection.outbox.forget();
+            if let Some(relay) = connection.port.line.relay() {
+                relay.forget();
+            }
         }
     }
     dismiss(desk, broker, refusal, keys);

@@ -95,6 +95,15 @@ impl Relay {
         self.0.borrow_mut().returned = chunks.into();
     }
 
+    /// Drops what no response has taken.
+    pub fn forget(&self) {
+        let mut state = self.0.borrow_mut();
+        state.returned.clear();
+        if let Some(inlet) = &state.inlet {
+            inlet.forget();
+        }
+    }
+
     /// Tells a place in between, to who wants to know.
     pub fn tell(&self, place: Piece) {
         if let Some(inlet) = &self.0.borrow().inlet {
@@ -114,6 +123,31 @@ impl Relay {
 mod tests {
     use super::*;
     use crate::sessions::pipe::pipe;
+
+    #[test]
+    fn what_is_no_longer_for_the_reader_is_dropped_wherever_it_waits() {
+        let [a, b, c] = ["a", "b", "c"].map(Bytes::from);
+        for has_returned in [false, true] {
+            let relay = Relay::default();
+            let (inlet, outlet) = pipe(9);
+            relay.attach(inlet, std::iter::empty());
+            assert!(relay.write([&a, &b].into_iter()).is_ok());
+            if has_returned {
+                relay.detach(End::Replaced);
+            }
+            relay.forget();
+            let (inlet, next) = pipe(9);
+            let outlet = match has_returned {
+                true => {
+                    relay.attach(inlet, std::iter::empty());
+                    next
+                }
+                false => outlet,
+            };
+            relay.finish(vec![c.clone()]);
+            assert_eq!(outlet.take_all(), ["c"]);
+        }
+    }
 
     #[test]
     fn what_one_response_did_not_bring_comes_first_in_the_next() {

@@ -133,6 +133,13 @@ impl Inlet {
         wake(&state.reader);
     }
 
+    /// Drops the chunks that nobody has taken.
+    pub fn forget(&self) {
+        let mut state = self.0.state.lock();
+        state.pieces.retain(|piece| matches!(piece, Piece::Place(..)));
+        state.bytes = 0;
+    }
+
     /// Waits for room, for which nobody waits where nobody reads.
     pub fn poll_room(&self, context: &Context<'_>) -> Poll<()> {
         let mut state = self.0.state.lock();
