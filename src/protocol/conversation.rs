@@ -4,6 +4,7 @@
 //! Invariant: when the task ends, nothing of the connection stays anywhere.
 
 mod relayed;
+mod turns;
 
 pub use crate::protocol::speech::{Binary, Oversize, Speech, Unwritten};
 pub use relayed::Errands;
@@ -11,6 +12,7 @@ pub use relayed::Errands;
 use crate::broker::Seat;
 use crate::domain::error::{Code, Refusal};
 use crate::engine::connection::ConnectionKey;
+use crate::protocol::conversation::turns::Turns;
 use crate::protocol::frame;
 use crate::protocol::inbound::{Arrival, Inbound};
 use crate::protocol::line::{Ending, Line, Ready};
@@ -22,7 +24,6 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
 
 /// How long a connection that was told goodbye has to take it.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -52,8 +53,8 @@ pub struct Conversation {
     inbound: RefCell<Inbound>,
     /// Requests that are not answered yet.
     open_requests: Cell<usize>,
-    /// Held by whoever answers, where answers keep to the order of requests.
-    pub turn: OnceCell<Box<Mutex<()>>>,
+    /// Of requests that wait for each other, if there ever were any.
+    turns: OnceCell<Box<Turns>>,
     /// Whether nothing is read for the time being.
     is_held: Cell<bool>,
     opened: Instant,
@@ -102,7 +103,7 @@ impl Conversation {
             speech: opening.speech,
             inbound: RefCell::new(inbound),
             open_requests: Cell::new(0),
-            turn: OnceCell::new(),
+            turns: OnceCell::new(),
             is_held: Cell::new(false),
             opened: Instant::now(),
         })
@@ -169,6 +170,7 @@ impl Conversation {
         self.read_early();
         pump::flush(&self.desk, self.key);
         self.serve(|_| true).await;
+        self.tell_of_room();
         self.part(self.line.is_broken());
         self.seat.broker().unsubscribe_all(&self.desk, self.key);
         // The rest is rare and long; it gets its memory when it happens.
@@ -183,6 +185,7 @@ impl Conversation {
                 Ready::Write => pump::flush_again(&self.desk, self.key),
                 Ready::Woken => {}
             }
+            self.tell_of_room();
         }
     }
 
@@ -209,9 +212,10 @@ impl Conversation {
 
     /// Whoever does not read its replies is not listened to.
     fn has_room(&self) -> bool {
-        if self.is_held.get() {
-            return false;
-        }
+        !self.is_held.get() && self.outbox_has_room()
+    }
+
+    fn outbox_has_room(&self) -> bool {
         let most = self.seat.broker().limits().max_outbox_bytes;
         let mut shard = self.desk.shard.borrow_mut();
         shard

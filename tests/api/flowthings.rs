@@ -4,6 +4,7 @@
 //! `tests/run` installs the client and says where its Python is. What it is asked is in
 //! `tests/flowthings/stories.py`.
 
+use crate::raw::{RawSocket, TEXT, frame};
 use crate::stage::{Account, DEADLINE, Stage};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -279,6 +280,40 @@ async fn what_is_found_over_the_socket_fits_the_java_clients_messages() {
             (&json!(is_found), !is_found),
             "{code}"
         );
+    }
+    drop(socket);
+    stage.end().await;
+}
+
+/// What may wait for a connection, if nothing else is set.
+const OUTBOX: u64 = 1_048_576;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_does_not_read_what_was_found_waits_for_the_next() {
+    let stage = Stage::start().await;
+    let id = stage.add_stream(&stage.alice, "/acme/door", 100).await;
+    let elems = json!({"x": "x".repeat(60_000)}).to_string();
+    for _ in 0..15 {
+        stage.publish(&stage.alice, "/acme/door", &elems).await;
+    }
+    let waiting = async || {
+        let body = stage.get("/v5.0/acme/connection").await;
+        body["connections"][0]["waiting"].as_u64().expect("a number")
+    };
+    let mut socket = RawSocket::open_narrow(&stage, &stage.alice).await;
+    for number in 0..100 {
+        let find = format!(r#"{{"msgId":{number},"object":"drop","type":"findmany","flowId":"{id}"}}"#);
+        socket.send(&frame(TEXT, find.as_bytes())).await;
+    }
+    let is_full = || async { waiting().await > OUTBOX };
+    stage.until("more waits than an outbox holds", is_full).await;
+    for number in 0..100 {
+        let came = socket.text().await;
+        assert!(came.len() > 900_000, "{came}");
+        let head = format!(r#"{{"head":{{"msgId":{number},"ok":true,"#);
+        assert!(came.starts_with(&head), "{}", &came[..100]);
+        let waits = waiting().await;
+        assert!(waits < 2 * OUTBOX, "{waits} bytes wait before answer {number} of 100");
     }
     drop(socket);
     stage.end().await;

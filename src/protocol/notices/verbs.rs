@@ -159,7 +159,7 @@ async fn broadcast(at: Rc<Conversation>, echo: String) -> Result<(), String> {
 
 /// Answers a request for meta, after those before it.
 async fn keep_meta(at: Rc<Conversation>, ask: MetaAsk) -> Result<(), String> {
-    let _turn = at.turn.get_or_init(Box::default).lock().await;
+    let _turn = at.turn().await;
     let name = ask.username.trim();
     if name.is_empty() {
         return Err("Error: Please enter a valid username".to_owned());

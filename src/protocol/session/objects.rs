@@ -8,7 +8,6 @@ use crate::domain::token::Access;
 use crate::protocol::conversation::Conversation;
 use crate::protocol::session::wire::objects::{Deed, Wish};
 use crate::protocol::streams;
-use std::rc::Rc;
 
 /// Bytes of what one answer may show, about: the Java client takes messages of a mebibyte.
 const MAX_BYTES: usize = 1_048_576 - 4_096;
@@ -16,7 +15,7 @@ const MAX_BYTES: usize = 1_048_576 - 4_096;
 const NOTHING: &str = "{}";
 
 /// Does it; returns the body of the acknowledgement. What is found is a list, if an empty one.
-pub async fn perform(at: Rc<Conversation>, wish: Wish) -> Result<String, Error> {
+pub async fn perform(at: &Conversation, wish: Wish) -> Result<String, Error> {
     let body = deed(at.seat.broker(), &at.seat.access, wish).await?;
     if body.len() > MAX_BYTES {
         let text = format!("an answer has at most {MAX_BYTES} bytes on a socket");

@@ -210,7 +210,10 @@ pub(super) fn answer_request(at: &Rc<Conversation>, text: &str, answering: Answe
             None => answer(at, msg_id, answering, subscribe(at, wish).map_err(Error::from)),
         },
         Ok(Ask::Create(create)) => later(at, msg_id, answering, publish(Rc::clone(at), create)),
-        Ok(Ask::Objects(wish)) => later(at, msg_id, answering, perform(Rc::clone(at), wish)),
+        Ok(Ask::Objects(wish)) => match answering {
+            Answering::Socket => later(at, msg_id, answering, perform_in_turn(Rc::clone(at), wish)),
+            Answering::Once(_) => later(at, msg_id, answering, perform(Rc::clone(at), wish)),
+        },
         Ok(Ask::Unsubscribe(target)) => {
             broker.unsubscribe(&at.desk, at.key, &target);
             answer(at, msg_id, answering, Ok(Outcome::nothing()));
@@ -332,8 +335,14 @@ async fn publish(at: Rc<Conversation>, create: Create) -> Result<Outcome, Error>
     Ok(Outcome { body, notice })
 }
 
+/// What is found is much longer than what was asked, so whoever does not read it waits for the next.
+async fn perform_in_turn(at: Rc<Conversation>, wish: Wish) -> Result<Outcome, Error> {
+    let _turn = at.turn().await;
+    perform(Rc::clone(&at), wish).await
+}
+
 async fn perform(at: Rc<Conversation>, wish: Wish) -> Result<Outcome, Error> {
-    let body = objects::perform(at, wish).await?;
+    let body = objects::perform(&at, wish).await?;
     let notice = None;
     Ok(Outcome { body, notice })
 }
