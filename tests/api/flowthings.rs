@@ -322,7 +322,8 @@ async fn whoever_does_not_read_what_was_found_waits_for_the_next() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_narrowed_session_does_to_streams_what_it_was_narrowed_to() {
     let stage = Stage::start().await;
-    stage.add_stream(&stage.alice, "/acme/door", 10).await;
+    let id = stage.add_stream(&stage.alice, "/acme/door", 10).await;
+    stage.add_stream(&stage.alice, "/acme/bell", 10).await;
     let opened = stage
         .open_session(&stage.alice, r#"{"paths":{"/acme/door":{"read":true}}}"#)
         .await;
@@ -330,9 +331,25 @@ async fn a_narrowed_session_does_to_streams_what_it_was_narrowed_to() {
     let mut socket = stage.connect(&session).await;
     for (frame, status) in [
         (r#""type":"create","object":"flow","value":{"path":"/acme/bell"}"#, 403),
-        (r#""type":"delete","object":"flow","path":"/acme/door""#, 404),
+        (r#""type":"delete","object":"flow","path":"/acme/door""#, 403),
+        (r#""type":"delete","object":"flow","path":"/acme/bell""#, 403),
+        (r#""type":"delete","object":"flow","path":"/acme/nowhere""#, 403),
+        (r#""type":"delete","object":"flow","path":"/umbrella/door""#, 404),
+        (&*format!(r#""type":"delete","object":"flow","id":"{id}""#), 404),
         (
             r#""type":"update","object":"flow","path":"/acme/door","value":{"capacity":1}"#,
+            403,
+        ),
+        (
+            r#""type":"delete","object":"drop","path":"/acme/door","id":"e53b1d1600cf27b75148de0ac""#,
+            403,
+        ),
+        (
+            r#""type":"find","object":"drop","path":"/acme/bell","id":"e53b1d1600cf27b75148de0ac""#,
+            403,
+        ),
+        (
+            r#""type":"find","object":"drop","path":"/acme/door","id":"e53b1d1600cf27b75148de0ac""#,
             404,
         ),
         (

@@ -3,11 +3,13 @@
 
 use crate::broker::Broker;
 use crate::domain::error::{Code, Error, Refusal};
-use crate::domain::stream::Target;
+use crate::domain::scope::Verb;
+use crate::domain::stream::{Stream, Target};
 use crate::domain::token::Access;
 use crate::protocol::conversation::Conversation;
 use crate::protocol::session::wire::objects::{Deed, Wish};
 use crate::protocol::streams;
+use std::sync::Arc;
 
 /// Bytes of what one answer may show, about: the Java client takes messages of a mebibyte.
 const MAX_BYTES: usize = 1_048_576 - 4_096;
@@ -25,10 +27,10 @@ pub async fn perform(at: &Conversation, wish: Wish) -> Result<String, Error> {
 }
 
 async fn deed(broker: &Broker, access: &Access, wish: Wish) -> Result<String, Error> {
-    let stream = |target: &Target| broker.look_up(access, target);
+    let meant = |verb, target: &Target| meant(broker, access, verb, target);
     match wish.deed {
         Deed::ShowEvent(target, event, only) => {
-            let event = broker.event(access, stream(&target)?.id, event).await?;
+            let event = broker.event(access, meant(Verb::Read, &target)?.id, event).await?;
             let mut text = String::new();
             only.put(&mut text, &event);
             Ok(text)
@@ -39,23 +41,33 @@ async fn deed(broker: &Broker, access: &Access, wish: Wish) -> Result<String, Er
             Ok(only.list(&events).await)
         }
         Deed::RemoveEvent(target, event) => {
-            broker.remove_event(access, stream(&target)?.id, event).await?;
+            broker
+                .remove_event(access, meant(Verb::Manage, &target)?.id, event)
+                .await?;
             Ok(NOTHING.to_owned())
         }
-        Deed::ShowStream(target) => Ok(streams::one(&*stream(&target)?)),
+        Deed::ShowStream(target) => Ok(streams::one(&*broker.look_up(access, &target)?)),
         Deed::FindStreams(listing) => {
             let (found, _) = broker.list_streams(access, &listing).await;
             Ok(streams::list(&found))
         }
         Deed::AddStream(new) => Ok(streams::one(&broker.add_stream(access, &new).await?)),
         Deed::ChangeStream(target, text) => {
-            let stream = stream(&target)?;
+            let stream = meant(Verb::Manage, &target)?;
             let change = streams::parse_change(&text, &stream, wish.names)?;
             Ok(streams::one(&broker.change_stream(access, stream.id, &change).await?))
         }
         Deed::RemoveStream(target) => {
-            broker.remove_stream(access, stream(&target)?.id).await?;
+            broker.remove_stream(access, meant(Verb::Manage, &target)?.id).await?;
             Ok(NOTHING.to_owned())
         }
     }
+}
+
+/// The stream that is meant. By path it is told from one that is not there only to those who may do that to it.
+fn meant(broker: &Broker, access: &Access, verb: Verb, target: &Target) -> Result<Arc<Stream>, Refusal> {
+    if let Target::Path(path) = target {
+        access.check_path(verb, path)?;
+    }
+    broker.look_up(access, target)
 }
