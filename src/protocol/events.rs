@@ -33,6 +33,9 @@ pub struct EventJson<'a> {
     elems: Option<&'a RawValue>,
     /// What it is told from others by: refused as long as the stream keeps an event of the same.
     hash: Option<String>,
+    /// The same, as it is called where events are drops; elsewhere passed over.
+    #[schema(ignore)]
+    fhash: Option<&'a RawValue>,
     /// The stream, where the address does not name it.
     path: Option<String>,
 }
@@ -42,9 +45,9 @@ pub struct EventJson<'a> {
 #[serde(field_identifier, rename_all = "lowercase")]
 enum Member {
     Elems,
-    /// flowthings called it `fhash`.
-    #[serde(alias = "fhash")]
     Hash,
+    /// What flowthings called it.
+    Fhash,
     Path,
     #[serde(other)]
     Other,
@@ -73,11 +76,13 @@ impl<'de> Visitor<'de> for Members {
                 Some(_) => Err(E::duplicate_field(name)),
             }
         }
-        let (mut elems, mut hash, mut path) = (None, None, None);
+        let (mut elems, mut hash, mut fhash, mut path) = (None, None, None, None);
         while let Some(member) = members.next_key()? {
             match member {
                 Member::Elems => once(&mut elems, members.next_value()?, "elems")?,
                 Member::Hash => once(&mut hash, members.next_value()?, "hash")?,
+                // Whether it is to be read is not known here: any value will do, any number of times.
+                Member::Fhash => fhash = Some(members.next_value()?),
                 Member::Path => once(&mut path, members.next_value()?, "path")?,
                 Member::Other => {
                     members.next_value::<IgnoredAny>()?;
@@ -88,6 +93,7 @@ impl<'de> Visitor<'de> for Members {
         Ok(EventJson {
             elems: elems.flatten(),
             hash: hash.flatten(),
+            fhash,
             path: path.flatten(),
         })
     }
@@ -103,15 +109,15 @@ pub struct Drafts {
 }
 
 /// Parses one event or an array of them. Without a `target` from elsewhere each names its path.
-pub fn parse(text: &str, target: Option<&Target>, limits: &Limits) -> Result<Drafts, Refusal> {
+pub fn parse(text: &str, target: Option<&Target>, limits: &Limits, names: Names) -> Result<Drafts, Refusal> {
     let is_batch = text.trim_start().starts_with('[');
+    let place = Place { target, limits, names };
     if !is_batch {
-        let drafts = vec![draft(json::object(text)?, target, limits)?];
+        let drafts = vec![draft(json::object(text)?, &place)?];
         return Ok(Drafts { drafts, is_batch });
     }
     let reading = Reading {
-        target,
-        limits,
+        place,
         number: 0,
         refusal: None,
     };
@@ -122,10 +128,16 @@ pub fn parse(text: &str, target: Option<&Target>, limits: &Limits) -> Result<Dra
     Ok(Drafts { drafts, is_batch })
 }
 
-/// An array of events that is being read: each is checked as it comes, so that the text is read once.
-struct Reading<'a> {
+/// Where events are published to, within which limits, and how things are called there.
+struct Place<'a> {
     target: Option<&'a Target>,
     limits: &'a Limits,
+    names: Names,
+}
+
+/// An array of events that is being read: each is checked as it comes, so that the text is read once.
+struct Reading<'a> {
+    place: Place<'a>,
     /// Of the event that is being read.
     number: usize,
     /// Why it was given up, although it is JSON.
@@ -165,11 +177,11 @@ impl<'de> Visitor<'de> for &mut Reading<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
         let mut drafts = Vec::new();
         while let Some(event) = array.next_element()? {
-            if self.number == self.limits.max_batch_events {
+            if self.number == self.place.limits.max_batch_events {
                 let text = format!("a request has at most {} events", self.number);
                 return Err(self.give_up(Refusal::new(Code::LimitBatch, text)));
             }
-            match draft(event, self.target, self.limits) {
+            match draft(event, &self.place) {
                 Ok(drafted) => drafts.push(drafted),
                 Err(refusal) => {
                     let refusal = self.placed(&refusal);
@@ -182,9 +194,10 @@ impl<'de> Visitor<'de> for &mut Reading<'_> {
     }
 }
 
-fn draft(event: EventJson<'_>, target: Option<&Target>, limits: &Limits) -> Result<(Target, Draft), Refusal> {
+fn draft(event: EventJson<'_>, place: &Place<'_>) -> Result<(Target, Draft), Refusal> {
     let malformed = |text| Refusal::new(Code::EventMalformed, text);
-    let target = match (target, event.path) {
+    let (limits, hash) = (place.limits, one_hash(event.hash, event.fhash, place.names)?);
+    let target = match (place.target, event.path) {
         (Some(target), _) => target.clone(),
         (None, Some(path)) => Target::Path(Path::parse(&path)?),
         (None, None) => {
@@ -197,9 +210,22 @@ fn draft(event: EventJson<'_>, target: Option<&Target>, limits: &Limits) -> Resu
         .elems
         .ok_or_else(|| malformed("\"elems\" is missing: an event is {\"elems\":{…}}"))?;
     let elems = Payload::check(elems, limits.max_json_depth)?;
-    limits.check_text("a hash", event.hash.as_deref().unwrap_or_default())?;
-    let hash = event.hash.map(String::into_boxed_str);
+    limits.check_text("a hash", hash.as_deref().unwrap_or_default())?;
+    let hash = hash.map(String::into_boxed_str);
     Ok((target, Draft { elems, hash }))
+}
+
+/// By whichever name; whoever sends back a drop sends both.
+fn one_hash(hash: Option<String>, fhash: Option<&RawValue>, names: Names) -> Result<Option<String>, Refusal> {
+    let older: Option<String> = match fhash.filter(|_| names.is_older()) {
+        Some(older) => serde_json::from_str(older.get()).map_err(|error| json::refused(&error))?,
+        None => None,
+    };
+    if hash.is_some() && older.is_some() && hash != older {
+        let text = "\"hash\" and \"fhash\" are two names of one thing, and differ";
+        return Err(Refusal::new(Code::EventMalformed, text));
+    }
+    Ok(hash.or(older))
 }
 
 /// An Idempotency-Key; refused with `key.malformed`.
@@ -322,12 +348,19 @@ mod tests {
     use super::*;
     use clap::{Args, FromArgMatches};
 
-    fn told(text: &str) -> Result<usize, (Code, String)> {
+    fn limits() -> Limits {
         let command = Limits::augment_args(clap::Command::new("test"));
         let matches = command.get_matches_from(["test", "--max-batch-events", "3"]);
-        let limits = Limits::from_arg_matches(&matches).expect("limits");
+        Limits::from_arg_matches(&matches).expect("limits")
+    }
+
+    fn parsed(text: &str, names: Names) -> Result<Drafts, Refusal> {
         let target = Target::Path(Path::parse("/acme/door").expect("a path"));
-        let parsed = parse(text, Some(&target), &limits);
+        parse(text, Some(&target), &limits(), names)
+    }
+
+    fn told(text: &str) -> Result<usize, (Code, String)> {
+        let parsed = parsed(text, Names::Octave);
         let parsed = parsed.map(|drafts| drafts.drafts.len());
         parsed.map_err(|refusal| (refusal.code, refusal.text.to_string()))
     }
@@ -345,6 +378,30 @@ mod tests {
             assert!(text.contains("duplicate field"), "{text}");
         }
         assert_eq!(told(r#"{"elems":{},"hash":null,"more":1,"more":2}"#), Ok(1));
+    }
+
+    #[test]
+    fn a_hash_has_its_older_name_only_where_events_are_drops() {
+        let hash = |text: &str, names| {
+            let parsed = parsed(text, names).map_err(|refusal| refusal.code)?;
+            Ok(parsed.drafts[0].1.hash.as_deref().map(str::to_owned))
+        };
+        let some = |hash: &str| Ok(Some(hash.to_owned()));
+        for (text, newer, older) in [
+            (r#"{"elems":{},"fhash":"a"}"#, Ok(None), some("a")),
+            (r#"{"elems":{},"hash":"a","fhash":"a"}"#, some("a"), some("a")),
+            (r#"{"elems":{},"hash":null,"fhash":"a"}"#, Ok(None), some("a")),
+            (r#"{"elems":{},"hash":"a","fhash":null}"#, some("a"), some("a")),
+            (
+                r#"{"elems":{},"hash":"a","fhash":"b"}"#,
+                some("a"),
+                Err(Code::EventMalformed),
+            ),
+            (r#"{"elems":{},"fhash":[1]}"#, Ok(None), Err(Code::BodyMalformed)),
+        ] {
+            assert_eq!(hash(text, Names::Octave), newer, "{text}");
+            assert_eq!(hash(text, Names::Flowthings), older, "{text}");
+        }
     }
 
     #[test]

@@ -285,6 +285,37 @@ async fn what_is_found_over_the_socket_fits_the_java_clients_messages() {
     stage.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_fhash_is_a_hash_where_events_are_drops_and_nothing_elsewhere() {
+    let stage = Stage::start().await;
+    let id = stage.add_stream(&stage.alice, "/acme/door", 10).await;
+    let event = format!("/v5.0/acme/event/{id}");
+    let older = format!("/v0.1/acme/drop/{id}");
+    for (address, body, status) in [
+        (&event, r#"{"elems":{},"fhash":"a"}"#, 201),
+        (&event, r#"{"elems":{},"fhash":"a"}"#, 201),
+        (&event, r#"{"elems":{},"hash":"b","fhash":"b"}"#, 201),
+        (&older, r#"{"elems":{},"fhash":"b"}"#, 409),
+        (&older, r#"{"elems":{},"hash":"c","fhash":"d"}"#, 400),
+        // As it is sent to those who call it a drop.
+        (&older, r#"{"elems":{},"hash":"c","fhash":"c"}"#, 201),
+        (&older, r#"{"elems":{},"hash":"c","fhash":"c"}"#, 409),
+    ] {
+        let answer = stage.request("POST", address, Some(&stage.alice), body).await;
+        assert_eq!(answer.status, status, "{address} {body}: {answer:?}");
+    }
+    let mut socket = stage.socket(&stage.alice).await;
+    for (object, is_taken) in [("event", true), ("drop", false)] {
+        let value = r#"{"elems":{},"fhash":"c"}"#;
+        let create = format!(r#"{{"msgId":1,"type":"create","object":"{object}","streamId":"{id}","value":{value}}}"#);
+        socket.send(&create).await;
+        let ack = socket.json().await;
+        assert_eq!(ack["head"]["ok"], json!(is_taken), "{object}: {ack}");
+    }
+    drop(socket);
+    stage.end().await;
+}
+
 /// What may wait for a connection, if nothing else is set.
 const OUTBOX: u64 = 1_048_576;
 

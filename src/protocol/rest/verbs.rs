@@ -145,7 +145,7 @@ pub async fn publish_letter<B: AsRef<[u8]>>(
     let body = body(&access).await?;
     let how = How::parse(letter)?;
     let text = json::text(body.as_ref())?;
-    let drafts = events::parse(text, target.as_ref(), broker.limits())?;
+    let drafts = events::parse(text, target.as_ref(), broker.limits(), names)?;
     let shows_more = how.is_extended();
     let key = how.key.map(|key| (key, events::request(target.as_ref(), text)));
     let publishing = Publishing {

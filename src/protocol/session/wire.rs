@@ -265,7 +265,7 @@ impl Members<'_> {
         let value = self.value.ok_or_else(missing)?;
         let has_target = self.stream_id.or(self.flow_id).or(self.path).is_some();
         let target = has_target.then(|| self.target(names)).transpose()?;
-        let drafts = events::parse(value.get(), target.as_ref(), limits)?;
+        let drafts = events::parse(value.get(), target.as_ref(), limits, names)?;
         let ack = word("ack", self.ack)?;
         let key = word("idempotencyKey", self.idempotency_key)?;
         Ok(Create {

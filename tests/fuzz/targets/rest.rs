@@ -16,8 +16,8 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let target = Target::Path(Path::parse("/acme/door").expect("a path"));
-    for target in [None, Some(&target)] {
-        let Ok(drafts) = events::parse(text, target, &LIMITS) else {
+    for (target, names) in [(None, Names::Octave), (Some(&target), Names::Flowthings)] {
+        let Ok(drafts) = events::parse(text, target, &LIMITS, names) else {
             continue;
         };
         assert!(!drafts.drafts.is_empty() && drafts.drafts.len() <= LIMITS.max_batch_events);
