@@ -20,7 +20,7 @@ use std::time::Duration;
 
 /// Names the company, where the address does not.
 const COMPANY: HeaderName = HeaderName::from_static("x-auth-company");
-/// What flowthings' clients call it; they name no user.
+/// What flowthings' clients call it; who names the company so names no user.
 const ACCOUNT: HeaderName = HeaderName::from_static("x-auth-account");
 const USER: HeaderName = HeaderName::from_static("x-auth-user");
 /// The token.
@@ -130,7 +130,7 @@ pub fn asker<'a>(broker: &Broker, caller: impl Into<Caller<'a>>, company: Option
     let company = company.ok_or_else(|| missing("X-Auth-Company"))?;
     let token = text(headers, &TOKEN)?.ok_or_else(|| missing("X-Auth-Token"))?;
     let user = text(headers, &USER)?;
-    if user.is_none() && headers.has(&ACCOUNT) {
+    if user.is_none() && text(headers, &ACCOUNT)? == Some(company) {
         return broker.sign_in_of(company, token, &visitor);
     }
     broker.sign_in(company, user, token, &visitor)

@@ -112,6 +112,14 @@ async fn a_master_token_is_enough_only_for_who_knows_of_no_users() {
             "{path}"
         );
     }
+    // Naming an account is no way around it, unless it is the one that is meant.
+    let token = token[0];
+    for (account, status) in [("acme", 200), ("umbrella", 401), ("", 401)] {
+        let headers = [token, ("X-Auth-Account", account)];
+        let told = ask(&stage, "GET", "/v5.0/acme/user", &headers, "").await;
+        assert_eq!(told.0, status, "{account:?}: {}", told.1);
+    }
+    let token = [token];
     // Whoever names a user has it checked, and nobody comes into another company.
     let wrong = [("X-Auth-Token", &*stage.alice.token), ("X-Auth-User", "bob")];
     assert_eq!(ask(&stage, "GET", "/v0.1/acme/flow", &wrong, "").await.0, 401);
