@@ -8,6 +8,7 @@ use crate::domain::error::{Code, Refusal};
 use crate::protocol::extract::{Headers, Value};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
 use actix_web::middleware::Next;
 use actix_web::web::Bytes;
@@ -17,7 +18,7 @@ use flate2::write::GzEncoder;
 use std::io::{Read, Write};
 
 /// Shorter answers go out as they are: what is saved is less than what it costs.
-pub const LEAST_BYTES: usize = 1_024;
+const LEAST_BYTES: usize = 1_024;
 /// Level 1 leaves a quarter more in half the time, those above save next to nothing.
 const LEVEL: u32 = 4;
 /// What is packed or unpacked before others get a turn.
@@ -98,7 +99,8 @@ fn takes_gzip(accepted: &str) -> bool {
     gzip > 0.0 && gzip >= weight(&["identity"]).unwrap_or(0.0)
 }
 
-/// Packs what the `App` answers, where it is JSON, all there, long enough, and not packed already.
+/// Packs what the `App` shows, where it is JSON, all there, long enough, and not packed already. Not what it
+/// says of what was made or refused: whoever publishes without pause, maybe by the lane, is not to pay for it.
 pub async fn answers(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -110,7 +112,7 @@ pub async fn answers(
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind == "application/json");
     // What varies already is a file, which has its own packed form.
-    if !is_json || response.headers().contains_key(VARY) {
+    if !is_json || response.status() != StatusCode::OK || response.headers().contains_key(VARY) {
         return Ok(response.map_into_boxed_body());
     }
     let (request, response) = response.into_parts();

@@ -12,7 +12,6 @@ use crate::broker::Broker;
 use crate::domain::person::PublicUrl;
 use crate::domain::visitor::Proxies;
 use crate::protocol::extract::{Caller, Headers};
-use crate::protocol::gzip;
 use crate::protocol::lane::wire::{Errand, Parsed, Request};
 use crate::protocol::names::Names;
 use crate::protocol::reply::{self, Answer, Envelope};
@@ -171,12 +170,7 @@ impl Lane {
                 reply::settle(self.broker.metrics(), Envelope::Rest, published)
             }
         };
-        let varies = answer.text.len() >= gzip::LEAST_BYTES;
-        let packed = match varies && gzip::is_wanted(caller.headers) {
-            true => Some(gzip::pack(answer.text.as_bytes()).await),
-            false => None,
-        };
-        wire::put(outbox, &answer, varies, packed.as_deref());
+        wire::put(outbox, &answer);
         let Answer { status, .. } = answer;
         let told = Told {
             peer,

@@ -168,8 +168,8 @@ fn body_length(fields: &[Header]) -> Option<usize> {
 }
 
 /// Writes an answer: packed, if that is given. `varies` if it would be packed for others.
-pub fn put(out: &mut Vec<u8>, answer: &Answer, varies: bool, packed: Option<&[u8]>) {
-    let body = packed.unwrap_or(answer.text.as_bytes());
+pub fn put(out: &mut Vec<u8>, answer: &Answer) {
+    let body = answer.text.as_bytes();
     let reason = answer.status.canonical_reason().unwrap_or_default();
     let mut number = itoa::Buffer::new();
     let parts: [&[u8]; 6] = [
@@ -185,13 +185,7 @@ pub fn put(out: &mut Vec<u8>, answer: &Answer, varies: bool, packed: Option<&[u8
         out.extend_from_slice(b"\r\nretry-after: ");
         out.extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes());
     }
-    if packed.is_some() {
-        out.extend_from_slice(b"\r\ncontent-encoding: gzip");
-    }
     out.extend_from_slice(b"\r\ncontent-type: application/json\r\nvary: ");
-    if varies {
-        out.extend_from_slice(b"Accept-Encoding, ");
-    }
     out.extend_from_slice(SAME);
     put_date(out);
     out.extend_from_slice(b"\r\n\r\n");
@@ -317,7 +311,7 @@ mod tests {
             total: None,
         };
         let mut out = Vec::new();
-        put(&mut out, &answer, false, None);
+        put(&mut out, &answer);
         let text = String::from_utf8(out).expect("text");
         let start = "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 2\r\nretry-after: 3\r\ncontent-type: application/json\r\nvary: ";
         assert!(text.starts_with(start), "{text}");
