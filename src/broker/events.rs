@@ -19,6 +19,10 @@ use std::sync::Arc;
 
 /// Events read at once while searching; others get a turn in between.
 const SEARCH_EVENTS: usize = 256;
+/// Bytes of events, times what is to be done with each, that are summed up at once.
+const TURN_BYTES: usize = 262_144;
+/// What an event costs there beside its bytes.
+const EVENT_BYTES: usize = 256;
 
 impl Broker {
     /// What a reader who stopped at `position` would find, and where the stream is; nothing about
@@ -75,7 +79,12 @@ impl Broker {
     }
 
     /// The events that a stream keeps, in groups that are summed up: a row for each.
-    pub async fn aggregate(&self, access: &Access, target: &Target, plan: Plan) -> Result<Vec<Value>, Error> {
+    pub async fn aggregate(
+        &self,
+        access: &Access,
+        target: &Target,
+        plan: Plan,
+    ) -> Result<impl ExactSizeIterator<Item = Value>, Error> {
         let stream = self.find(access, Verb::Read, target)?;
         let view = self.log.open(&stream);
         let mut aggregate = Aggregate::new(plan, crate::database::now_ms(), self.limits.max_find_events);
@@ -86,10 +95,16 @@ impl Broker {
                 break;
             };
             after = last.offset;
-            for events in page.events.chunks(SEARCH_EVENTS) {
-                events.iter().try_for_each(|event| aggregate.add(event))?;
-                tokio::task::yield_now().await;
+            let mut work = 0;
+            for event in &page.events {
+                aggregate.add(event)?;
+                work += (EVENT_BYTES + event.draft.elems.as_str().len()) * aggregate.size();
+                if work >= TURN_BYTES {
+                    tokio::task::yield_now().await;
+                    work = 0;
+                }
             }
+            tokio::task::yield_now().await;
         }
         Ok(aggregate.finish())
     }

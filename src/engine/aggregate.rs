@@ -14,15 +14,17 @@ pub use plan::{Plan, Wish};
 use crate::domain::error::{Code, Refusal};
 use crate::domain::event::Event;
 use crate::engine::aggregate::plan::{Sort, Source};
-use crate::engine::aggregate::tally::Tally;
-use crate::engine::filter::{Seen, Subject, compare};
-use serde_json::{Map, Value, json};
+use crate::engine::aggregate::tally::{Tally, weight};
+use crate::engine::filter::{Quantity, Seen, Subject, compare};
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 
 /// Bytes of groups and of the values in them, about.
 const MAX_BYTES: usize = 16_777_216;
 /// What a row costs beside what is in it, about.
-const ROW_BYTES: usize = 128;
+const ROW_BYTES: usize = 256;
+/// What a name in a row costs beside its letters, about.
+const NAME_BYTES: usize = 64;
 
 /// Events that are being summed up.
 pub struct Aggregate {
@@ -33,18 +35,23 @@ pub struct Aggregate {
     places: HashMap<Box<str>, usize>,
     rows: Vec<Row>,
     bytes: usize,
+    /// What each row costs, whatever is in it.
+    row_bytes: usize,
 }
 
 struct Row {
-    /// What its events have in common, in the order of the plan.
-    common: Vec<Value>,
+    /// What its events have in common: a list, in the order of the plan.
+    common: Value,
     tallies: Vec<Tally>,
 }
 
 impl Aggregate {
     /// Nothing yet; `now_ms` is for filters that ask for an age.
     pub fn new(plan: Plan, now_ms: u64, most_groups: usize) -> Self {
+        let members = plan.groups.len() + plan.outputs.len();
+        let tallies = plan.outputs.len() * size_of::<Tally>();
         Self {
+            row_bytes: ROW_BYTES + plan.name_bytes() + members * NAME_BYTES + tallies,
             plan,
             now_ms,
             most_groups,
@@ -52,6 +59,11 @@ impl Aggregate {
             rows: Vec::new(),
             bytes: 0,
         }
+    }
+
+    /// How much there is to be done with each event, in selectors and rules.
+    pub fn size(&self) -> usize {
+        self.plan.size()
     }
 
     /// Takes an event; refused with `limit.find` when the groups are too many or too long.
@@ -75,13 +87,12 @@ impl Aggregate {
             .map(|(_, rule)| rule.accepts(&subject, self.now_ms))
             .collect();
         let look = |source: &Source| look(source, &subject, &self.plan, &passed);
-        let common: Vec<Value> = self
-            .plan
-            .groups
-            .iter()
-            .map(|(_, source)| look(source).unwrap_or(Value::Null))
+        let common = self.plan.groups.iter().map(|(_, source)| look(source));
+        let common: Vec<Value> = common
+            .map(|seen| seen.map_or(Value::Null, |seen| seen.to_value()))
             .collect();
-        let key = Value::Array(common.clone()).to_string();
+        let common = Value::Array(common);
+        let key = common.to_string();
         let place = match self.places.get(&*key) {
             Some(place) => *place,
             None => {
@@ -89,7 +100,7 @@ impl Aggregate {
                     let text = format!("the events fall into more than {} groups", self.most_groups);
                     return Err(Refusal::new(Code::LimitFind, text));
                 }
-                self.bytes += ROW_BYTES + 2 * key.len();
+                self.bytes += self.row_bytes + key.len() + weight(&common);
                 self.places.insert(key.into(), self.rows.len());
                 let tallies = self.plan.outputs.iter().map(|(_, output)| Tally::new(output)).collect();
                 self.rows.push(Row { common, tallies });
@@ -108,15 +119,16 @@ impl Aggregate {
     }
 
     /// A row for each group, in the order that was asked for, else in that of their first events:
-    /// `{"id":{"$month":11},"$avg:t":21.5}`.
-    pub fn finish(self) -> Vec<Value> {
+    /// `{"id":{"$month":11},"$avg:t":21.5}`. Each is made when it is asked for, because it has all names.
+    pub fn finish(self) -> impl ExactSizeIterator<Item = Value> {
         let Plan {
             groups, outputs, sorts, ..
         } = self.plan;
-        let mut rows: Vec<(Vec<Value>, Vec<Value>)> = self
+        let told = |tallies: Vec<Tally>| tallies.into_iter().map(Tally::finish).collect();
+        let mut rows: Vec<(Value, Vec<Value>)> = self
             .rows
             .into_iter()
-            .map(|row| (row.common, row.tallies.into_iter().map(Tally::finish).collect()))
+            .map(|row| (row.common, told(row.tallies)))
             .collect();
         rows.sort_by(|a, b| {
             let orders = sorts.iter().map(|(sort, descending)| {
@@ -129,38 +141,47 @@ impl Aggregate {
             });
             orders.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
         });
-        let members = |names: Vec<&str>, values: Vec<Value>| -> Map<String, Value> {
-            names.into_iter().map(str::to_owned).zip(values).collect()
-        };
-        let row = |(common, told)| {
-            let id = members(groups.iter().map(|(name, _)| &**name).collect(), common);
-            let mut row = Map::from_iter([("id".to_owned(), json!(id))]);
-            row.extend(members(outputs.iter().map(|(name, _)| &**name).collect(), told));
+        rows.into_iter().map(move |(common, told)| {
+            let names = groups.iter().map(|(name, _)| (**name).to_owned());
+            let common = match common {
+                Value::Array(common) => common,
+                _ => Vec::new(),
+            };
+            let id: Map<String, Value> = names.zip(common).collect();
+            let mut row = Map::from_iter([("id".to_owned(), Value::Object(id))]);
+            row.extend(outputs.iter().map(|(name, _)| (**name).to_owned()).zip(told));
             Value::Object(row)
-        };
-        rows.into_iter().map(row).collect()
+        })
     }
 }
 
 /// What an event has there, if anything.
-fn look(source: &Source, subject: &Subject<'_>, plan: &Plan, passed: &[bool]) -> Option<Value> {
+fn look<'a>(source: &Source, subject: &Subject<'a>, plan: &Plan, passed: &[bool]) -> Option<Seen<'a>> {
+    let whole = |number: i64| Seen::Number(Quantity::Whole(number.into()));
     match source {
-        Source::Member(member) => subject.look(member).map(|seen| even(seen.to_value())),
-        Source::Rule(place) => Some(json!(u8::from(passed[*place]))),
-        Source::Distance(place) => plan.rules[*place].1.distance(subject).map(Value::from),
+        Source::Member(member) => subject.look(member).map(even),
+        Source::Rule(place) => Some(whole(passed[*place].into())),
+        Source::Distance(place) => {
+            let distance = plan.rules[*place].1.distance(subject);
+            distance
+                .filter(|distance| distance.is_finite())
+                .map(|distance| Seen::Number(Quantity::Fraction(distance)))
+        }
         Source::Part(part, member) => match subject.look(member)? {
-            Seen::Number(time) => part.of(time.as_f64()).map(Value::from),
+            Seen::Number(time) => part.of(time.as_f64()).map(whole),
             _ => None,
         },
     }
 }
 
 /// 21.0 is 21, so that both fall into one group.
-fn even(value: Value) -> Value {
+fn even(seen: Seen<'_>) -> Seen<'_> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    match value.as_f64() {
-        Some(number) if value.is_f64() && number.fract() == 0.0 && number.abs() < EXACT => json!(number as i64),
-        _ => value,
+    match seen {
+        Seen::Number(Quantity::Fraction(number)) if number.fract() == 0.0 && number.abs() < EXACT => {
+            Seen::Number(Quantity::Whole(number as i128))
+        }
+        _ => seen,
     }
 }
 
@@ -172,6 +193,7 @@ mod tests {
     use crate::domain::path::Path;
     use crate::domain::payload::Payload;
     use crate::domain::position::Offset;
+    use serde_json::json;
 
     /// 2026-11-21 21:05:09.250 UTC, in milliseconds.
     const NOW_MS: u64 = 1_795_295_109_250;
@@ -220,7 +242,7 @@ mod tests {
         for (created_ms, elems) in events {
             aggregate.add(&event(*created_ms, elems)).expect("few groups");
         }
-        Value::Array(aggregate.finish())
+        Value::Array(aggregate.finish().collect())
     }
 
     #[test]
@@ -373,5 +395,29 @@ mod tests {
         assert_eq!(refused.code, Code::LimitFind);
         let mut same = Aggregate::new(plan(json!({"output": ["$unique:x", "$max:x"]})), 0, 2);
         (0..40).for_each(|_| same.add(&large).expect("the same again is not kept"));
+    }
+    /// How many such events are taken before it is too much.
+    fn taken(wanted: Value, event_of: impl Fn(u64) -> Event) -> Option<u64> {
+        let plan = Plan::parse(&wish(wanted), 1_024).expect("a plan");
+        let mut aggregate = Aggregate::new(plan, 0, usize::MAX);
+        (0..1_000).find(|number| aggregate.add(&event_of(*number)).is_err())
+    }
+
+    #[test]
+    fn what_is_held_is_counted_as_what_it_is() {
+        // Each row has all names: a hundred and ninety two of a thousand letters.
+        let long = (0..31).map(|n| format!("$second:{}{n}", "x".repeat(1_000)));
+        let names: Vec<String> = long.chain(["n".to_owned()]).collect();
+        let wanted = json!({"output": ["$count"], "groupBy": names});
+        let rows = taken(wanted, |n| event(0, &format!(r#"{{"n":{n}}}"#)));
+        assert!(rows.is_some_and(|rows| rows < 100), "{rows:?}");
+        // An element of a list takes much more room than its text.
+        let ones = format!(r#"{{"x":[{}1]}}"#, "1,".repeat(9_999));
+        let bytes = 10_000 * size_of::<Value>() as u64;
+        let lists = taken(json!({"output": ["$all:x"]}), |_| event(0, &ones));
+        assert!(
+            lists.is_some_and(|lists| lists * bytes <= MAX_BYTES as u64),
+            "{lists:?}"
+        );
     }
 }

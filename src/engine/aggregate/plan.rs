@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 const MAX_SELECTORS: usize = 32;
 /// Longest selector, in bytes.
 const MAX_NAME_BYTES: usize = 1_024;
+/// Longest name of a rule.
+const MAX_RULE_NAME_BYTES: usize = 128;
 /// What a date is a part of if nothing is said.
 const CREATION: &str = "creationDate";
 
@@ -127,6 +129,18 @@ impl Plan {
         Ok(plan)
     }
 
+    /// How much there is to be done with each event.
+    pub(super) fn size(&self) -> usize {
+        1 + self.rules.len() + self.groups.len() + self.outputs.len()
+    }
+
+    /// The bytes of all names that a row has.
+    pub(super) fn name_bytes(&self) -> usize {
+        let groups = self.groups.iter().map(|(name, _)| name.len());
+        let outputs = self.outputs.iter().map(|(name, _)| name.len());
+        groups.chain(outputs).sum()
+    }
+
     /// flowthings' Mozaik widget reads `{$day}:{$hour}` of a row that is grouped by `$hour` alone, and sorts
     /// it by `$year` first: so the greater parts come along.
     fn group(&mut self, name: &str) -> Result<(), Refusal> {
@@ -233,6 +247,10 @@ fn check_sizes(wish: &Wish) -> Result<(), Refusal> {
         let text = format!("\"{name}\" has at most {MAX_SELECTORS} entries");
         return Err(Refusal::new(Code::LimitFind, text));
     }
+    if wish.rules.keys().any(|name| name.len() > MAX_RULE_NAME_BYTES) {
+        let text = format!("the name of a rule has at most {MAX_RULE_NAME_BYTES} bytes");
+        return Err(Refusal::new(Code::LimitFind, text));
+    }
     Ok(())
 }
 
@@ -332,6 +350,9 @@ mod tests {
             ..wish("$count")
         };
         assert_eq!(Plan::parse(&many, 100).expect_err("too many").code, Code::LimitFind);
+        let mut long = wish("$count");
+        long.rules.insert("x".repeat(129), "t > 1".to_owned());
+        assert_eq!(Plan::parse(&long, 100).expect_err("too long").code, Code::LimitFind);
         let wrong = Wish {
             filter: Some("t >".to_owned()),
             ..wish("$count")

@@ -47,40 +47,42 @@ impl Tally {
         }
     }
 
-    /// Takes what the next event has; returns how many more bytes are held, about.
-    pub(super) fn add(&mut self, value: Option<Value>) -> usize {
+    /// Takes what the next event has; returns how many more bytes are held, about. Copies only what is kept.
+    pub(super) fn add(&mut self, seen: Option<Seen<'_>>) -> usize {
         if let Tally::Count(count) = self {
             *count += 1;
             return 0;
         }
-        let Some(value) = value.filter(|value| !value.is_null()) else {
+        let Some(seen) = seen.filter(|seen| !matches!(seen, Seen::Null)) else {
             return 0;
         };
         match self {
             Tally::Count(_) => 0,
             Tally::Sum(sum) => {
-                sum.add(&value);
+                sum.add(seen);
                 0
             }
             Tally::Average(sum, count) => {
-                *count += u64::from(sum.add(&value));
+                *count += u64::from(sum.add(seen));
                 0
             }
             Tally::Extreme(wanted, best) => {
-                let stands = |best: &Value| compare(Some(Seen::from(&value)), Some(Seen::from(best))) == *wanted;
+                let stands = |best: &Value| compare(Some(seen), Some(Seen::from(best))) == *wanted;
                 let is_better = best.as_ref().is_none_or(stands);
-                if is_better { replace(best, value) } else { 0 }
+                if is_better { replace(best, seen.to_value()) } else { 0 }
             }
-            Tally::First(first) if first.is_none() => replace(first, value),
+            Tally::First(first) if first.is_none() => replace(first, seen.to_value()),
             Tally::First(_) => 0,
             Tally::All(all) => {
+                let value = seen.to_value();
                 let bytes = weight(&value);
                 all.push(value);
                 bytes
             }
             Tally::Unique(each, known) => {
+                let value = seen.to_value();
                 let text = value.to_string();
-                let bytes = 2 * text.len() + VALUE_BYTES;
+                let bytes = text.len() + VALUE_BYTES + weight(&value);
                 match known.insert(text.into()) {
                     true => each.push(value),
                     false => return 0,
@@ -103,15 +105,25 @@ impl Tally {
     }
 }
 
-/// What a value costs beside its text, about.
-const VALUE_BYTES: usize = 64;
+/// What a value costs beside what is in it, with the room that a list keeps for the next.
+const VALUE_BYTES: usize = 2 * size_of::<Value>();
+/// What a member of a map costs beside its name and its value.
+const MEMBER_BYTES: usize = 64;
 
-fn weight(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len() + VALUE_BYTES,
-        Value::Array(_) | Value::Object(_) => 2 * value.to_string().len() + VALUE_BYTES,
-        _ => VALUE_BYTES,
-    }
+/// The memory that a value takes, about.
+pub(super) fn weight(value: &Value) -> usize {
+    let inside = match value {
+        Value::String(text) => text.len(),
+        Value::Array(list) => list.iter().map(weight).sum(),
+        Value::Object(map) => {
+            let members = map.iter();
+            members
+                .map(|(name, value)| MEMBER_BYTES + name.len() + weight(value))
+                .sum()
+        }
+        _ => 0,
+    };
+    VALUE_BYTES + inside
 }
 
 /// What it weighs more than what was there.
@@ -122,11 +134,11 @@ fn replace(place: &mut Option<Value>, value: Value) -> usize {
 
 impl Sum {
     /// Whether it is a number.
-    fn add(&mut self, value: &Value) -> bool {
-        let Value::Number(number) = value else {
+    fn add(&mut self, seen: Seen<'_>) -> bool {
+        let Seen::Number(number) = seen else {
             return false;
         };
-        match Quantity::from(number) {
+        match number {
             Quantity::Whole(whole) => self.whole += whole,
             Quantity::Fraction(fraction) => *self.fraction.get_or_insert(0.0) += fraction,
         }

@@ -1,7 +1,7 @@
 //! `POST …/event/<streamId>/aggregate`: the events of a stream in groups, each summed up.
 
 use crate::broker::Broker;
-use crate::domain::error::{Error, Refusal};
+use crate::domain::error::{Code, Error, Refusal};
 use crate::domain::stream::Target;
 use crate::engine::aggregate::{Plan, Wish};
 use crate::protocol::json;
@@ -13,6 +13,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
+
+/// Longest answer.
+const MAX_BYTES: usize = 16_777_216;
+/// What is written of it before others get their turn.
+const TURN_BYTES: usize = 65_536;
 
 /// What is to be put together. Selectors are `$count`, functions of a value (`$sum:t` `$avg:t` `$min:t`
 /// `$max:t` `$unique:t` `$all:t`), parts of a date in UTC (`$year` `$month` `$day` `$hour` `$minute`
@@ -67,5 +72,42 @@ async fn try_aggregate(broker: &Broker, request: &HttpRequest, payload: Payload)
     let wanted: AggregateJson = json::object(json::text(&body)?)?;
     let plan = wanted.plan(broker.limits().max_filter_bytes)?;
     let rows = broker.aggregate(&access, &target, plan).await?;
-    Ok::<_, Error>((Done::Processed, Value::Array(rows).to_string()))
+    Ok::<_, Error>((Done::Processed, list(rows, MAX_BYTES).await?))
+}
+
+/// The rows as one text, of which others get their turns in between. Refused with `limit.find` if it is longer.
+async fn list(rows: impl Iterator<Item = Value>, most: usize) -> Result<String, Refusal> {
+    let (mut text, mut turn) = ("[".to_owned(), 0);
+    for (number, row) in rows.enumerate() {
+        if number > 0 {
+            text.push(',');
+        }
+        text.push_str(&row.to_string());
+        if text.len() > most {
+            let text = format!("the rows have more than {most} bytes in all");
+            return Err(Refusal::new(Code::LimitFind, text));
+        }
+        if text.len() - turn >= TURN_BYTES {
+            turn = text.len();
+            tokio::task::yield_now().await;
+        }
+    }
+    text.push(']');
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn rows_are_a_list_of_no_more_bytes_than_it_may_have() {
+        let rows = || [json!({"id": {}, "$count": 1}), json!({"id": {}, "$count": 2})].into_iter();
+        let text = list(rows(), 100).await.expect("room");
+        assert_eq!(text, r#"[{"id":{},"$count":1},{"id":{},"$count":2}]"#);
+        let refused = list(rows(), 30).await.expect_err("too much");
+        assert_eq!(refused.code, Code::LimitFind);
+        assert_eq!(list(rows().take(0), 100).await.expect("room"), "[]");
+    }
 }
