@@ -215,14 +215,6 @@ impl Conversation {
         !self.is_held.get() && self.outbox_has_room()
     }
 
-    fn outbox_has_room(&self) -> bool {
-        let most = self.seat.broker().limits().max_outbox_bytes;
-        let mut shard = self.desk.shard.borrow_mut();
-        shard
-            .get_mut(self.key)
-            .is_some_and(|connection| connection.outbox.bytes() <= most)
-    }
-
     fn read(self: &Rc<Self>) {
         for _ in 0..READS {
             let partial = std::mem::take(&mut self.inbound.borrow_mut().partial);

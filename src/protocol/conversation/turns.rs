@@ -25,6 +25,15 @@ impl Conversation {
         turn
     }
 
+    /// Whether what waits to be written is no more than it may be.
+    pub(super) fn outbox_has_room(&self) -> bool {
+        let most = self.seat.broker().limits().max_outbox_bytes;
+        let mut shard = self.desk.shard.borrow_mut();
+        shard
+            .get_mut(self.key)
+            .is_some_and(|connection| connection.outbox.bytes() <= most)
+    }
+
     /// Has whoever waits for room look again.
     pub(super) fn tell_of_room(&self) {
         if let Some(turns) = self.turns.get() {

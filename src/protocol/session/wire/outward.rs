@@ -75,7 +75,9 @@ impl Framing {
 /// The id that says where the reader is. Where none has room for that, an empty one has the browser forget
 /// the last one: going back there would bring again what came since.
 fn id_line(places: &Places) -> String {
-    places.id().map_or_else(|| "id\n".to_owned(), |id| format!("id: {id}\n"))
+    places
+        .id()
+        .map_or_else(|| "id\n".to_owned(), |id| format!("id: {id}\n"))
 }
 
 fn put_event(framed: &mut BytesMut, line: &[u8], places: &mut Places, epoch: impl Fn(&StreamId) -> Option<Epoch>) {
