@@ -295,3 +295,52 @@ fn unread(unwritten: &Unwritten) -> HashMap<StreamId, Offset> {
     }
     firsts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(stream: StreamId, offset: u64) -> String {
+        let elems = "x".repeat(500);
+        format!(r#"{{"type":"message","resource":"{stream}","offset":{offset},"value":"{elems}"}}"#)
+    }
+
+    #[test]
+    fn what_was_not_sent_whole_was_not_read() {
+        let [a, b] = [1, 2].map(|byte| StreamId::new([byte; 12]));
+        let joined = [
+            frame::text(&event(a, 1)),
+            frame::text(&event(a, 2)),
+            frame::text(&event(a, 3)),
+        ];
+        let length = joined[0].len();
+        let chunks = vec![
+            Bytes::from(joined.concat()),
+            frame::ping(),
+            deflate::text(&event(b, 7)),
+            deflate::text(&event(b, 8)),
+        ];
+        assert_eq!(chunks[2][0], frame::PACKED);
+        for (begun, first) in [(0, 1), (length - 1, 1), (length, 2), (length + 1, 2), (2 * length, 3)] {
+            let chunks = chunks.clone();
+            let unread = unread(&Unwritten { chunks, begun });
+            assert_eq!(unread, HashMap::from([(a, Offset(first)), (b, Offset(7))]), "{begun}");
+        }
+        let rest = chunks[2..].to_vec();
+        let begun = rest[0].len() - 1;
+        let unread = unread(&Unwritten { chunks: rest, begun });
+        assert_eq!(unread, HashMap::from([(b, Offset(7))]));
+    }
+
+    #[test]
+    fn lines_of_other_streams_stay_when_a_reader_goes_back() {
+        let [a, b] = [1, 2].map(|byte| StreamId::new([byte; 12]));
+        let position = Position {
+            epoch: None,
+            offset: Offset(0),
+        };
+        let chunk = Bytes::from(format!("{}\n{}\n{{}}\n", event(a, 1), event(b, 1)));
+        let left = without(&[chunk], &[(a, position)]);
+        assert_eq!(left.concat(), format!("{}\n{{}}\n", event(b, 1)).into_bytes());
+    }
+}
