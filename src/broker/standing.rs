@@ -7,12 +7,14 @@
 use crate::broker::{Broker, Entry, Following, From, Seat, Subscribed};
 use crate::domain::error::{Code, Refusal};
 use crate::domain::id::StreamId;
-use crate::domain::position::{Epoch, Offset};
+use crate::domain::position::{Epoch, Gap, Offset, Position};
 use crate::domain::session_id::SessionId;
 use crate::domain::stream::Target;
 use crate::domain::token::Access;
 use crate::domain::visitor::Visitor;
 use crate::engine::connection::ConnectionKey;
+use crate::engine::resume::Resume;
+use crate::engine::subscription::Subscription;
 use crate::hub::worker::Worker;
 use crate::sessions::standing::{Errand, Followed};
 use std::collections::HashMap;
@@ -81,6 +83,28 @@ impl Broker {
     /// How a stream is numbered, if there is one.
     pub fn epoch(&self, stream: &StreamId) -> Option<Epoch> {
         self.log.epoch(stream)
+    }
+
+    /// Has a connection that follows a stream go on from where its reader says it is. Returns what is to be
+    /// told of a gap at once.
+    pub fn go_back<P>(
+        &self,
+        worker: &Worker<P>,
+        key: ConnectionKey,
+        stream: &StreamId,
+        position: Position,
+    ) -> Option<Gap> {
+        let target = Target::Id(*stream);
+        let found = self.catalogue.find(&target).or_else(|| self.find_fleeting(&target))?;
+        let view = self.log.open(&found);
+        let resume = Resume::since(&view, position);
+        let subscription = match resume.cursor < view.head {
+            true => Subscription::replay(resume.cursor),
+            false => Subscription::live(resume.cursor),
+        };
+        let is_there = worker.shard.borrow_mut().relocate(key, stream, subscription);
+        worker.mailbox.ring();
+        resume.told.filter(|_| is_there)
     }
 
     /// Has a connection follow what another one followed; refused as [`Broker::subscribe`].

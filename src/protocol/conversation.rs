@@ -7,7 +7,7 @@ mod relayed;
 mod turns;
 
 pub use crate::protocol::speech::{Binary, Oversize, Speech, Unwritten};
-pub use relayed::Errands;
+pub use relayed::{Errands, Unsaid};
 
 use crate::broker::Seat;
 use crate::domain::error::{Code, Refusal};

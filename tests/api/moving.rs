@@ -273,3 +273,48 @@ async fn what_was_not_written_to_a_lost_socket_comes_by_the_next_poll() {
     assert_eq!(offsets(&came), (first..=last).collect::<Vec<_>>());
     stage.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn going_back_follows_nothing_that_was_left() {
+    let stage = stage(&[]).await;
+    let session = stage.session(&stage.alice).await;
+    stage.follow(&session, "/acme/door").await;
+    stage.follow(&session, "/acme/window").await;
+    let mut events = Outflow::open(&stage, &session, "events").await;
+    publish(&stage, "/acme/door", 2).await;
+    let id = events.event().await.id;
+    assert_eq!(events.event().await.json()["offset"], 2);
+    let answer = stage
+        .ask(&session, r#"{"msgId":1,"type":"unsubscribe","path":"/acme/door"}"#)
+        .await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let seen = [("Last-Event-ID", &*id)];
+    let mut events = Outflow::open_with(&stage, &session, "events", &seen).await;
+    publish(&stage, "/acme/door", 1).await;
+    publish(&stage, "/acme/window", 1).await;
+    assert_eq!(events.event().await.json()["value"]["path"], "/acme/window");
+    drop(events);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_of_a_stream_that_keeps_nothing_is_there_for_who_comes_again() {
+    let stage = stage(&["--poll-time", "10ms"]).await;
+    stage.add_stream(&stage.alice, "/acme/bell", 0).await;
+    let session = stage.session(&stage.alice).await;
+    stage.follow(&session, "/acme/bell").await;
+    let mut events = Outflow::open(&stage, &session, "events").await;
+    publish(&stage, "/acme/bell", 1).await;
+    let id = events.event().await.id;
+    // Takes over, and has gone when this is answered.
+    assert_eq!(stage.poll(&session).await, Vec::<Value>::new());
+    publish(&stage, "/acme/bell", 3).await;
+    let seen = [("Last-Event-ID", &*id)];
+    let mut events = Outflow::open_with(&stage, &session, "events", &seen).await;
+    for offset in 2..=4 {
+        let event = events.event().await;
+        assert_eq!((&*event.event, &event.json()["offset"]), ("", &offset.into()));
+    }
+    drop(events);
+    stage.end().await;
+}

@@ -8,7 +8,7 @@ use crate::domain::id::StreamId;
 use crate::domain::position::{GapReason, Offset};
 use crate::engine::connection::{ConnectionKey, Dialect};
 use crate::engine::shard::Shard;
-use crate::engine::subscription::{Subscription, Terms};
+use crate::engine::subscription::{State, Subscription, Terms};
 
 impl<P> Shard<P> {
     /// Renders a connection's events in another form from now on.
@@ -48,6 +48,28 @@ impl<P> Shard<P> {
             self.subscribe(key, to, subscription, terms);
         }
         fewer
+    }
+
+    /// Has a connection go on elsewhere in a stream that it follows, on the same terms. The listening is not
+    /// interrupted. Returns whether it follows it.
+    pub fn relocate(&mut self, key: ConnectionKey, stream: &StreamId, subscription: Subscription) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
+        let Ok(place) = connection.find(stream) else {
+            return false;
+        };
+        let at = connection.subscriptions[place];
+        let Some(subscriber) = self.index.get_mut(stream, at.1) else {
+            return false;
+        };
+        subscriber.subscription = subscription;
+        // A page that is being read for where it was is thrown away when it comes.
+        connection.behind.retain(|behind| *behind != at);
+        if subscription.state() != State::Live {
+            connection.lag(key, at, &mut self.reads);
+        }
+        true
     }
 
     /// The form in which a connection is given events.

@@ -4,14 +4,13 @@
 //! Knows what a line is about, not how responses bring it. Invariant: what was said and not taken goes
 //! first wherever the session goes next, and what follows begins exactly behind it.
 
-use crate::broker::{Broker, Following, From, Seat, Subscribed};
+use crate::broker::{Broker, Seat, Subscribed};
 use crate::domain::error::{Code, Refusal};
 use crate::domain::event::Wire;
 use crate::domain::id::StreamId;
 use crate::domain::position::{Offset, Position};
 use crate::domain::session_id::SessionId;
-use crate::domain::stream::Target;
-use crate::protocol::conversation::{Conversation, Errands, Unwritten};
+use crate::protocol::conversation::{Conversation, Errands, Unsaid, Unwritten};
 use crate::protocol::line::Ending;
 use crate::protocol::pump::{self, Desk};
 use crate::protocol::session::verbs::{Answering, LINES, answer_request, call_events_drops};
@@ -121,16 +120,17 @@ pub(super) fn place(subscribed: &Subscribed) -> Piece {
 
 /// Has a response take what is said, from where its reader is.
 fn attach(at: &Conversation, inlet: Inlet, seen: &[(StreamId, Position)], keeps_places: bool) {
+    take_up_kept(at);
     let mut unsaid = at.take_unsaid();
+    let mut back = Vec::new();
     if !seen.is_empty() {
-        unsaid.returned = without(&unsaid.returned, seen);
-        unsaid.queued = without(&unsaid.queued, seen);
+        back = pass_over(at, &mut unsaid, seen);
     }
     let firsts = firsts(unsaid.chunks());
     at.put_unsaid(unsaid);
-    take_up_kept(at);
-    seen.iter()
-        .for_each(|(stream, position)| go_back(at, *stream, *position));
+    for (stream, position) in back {
+        go_back(at, &stream, position);
+    }
     let mut followed = Vec::new();
     if keeps_places {
         followed = at.seat.broker().all_followed(&at.desk, at.key);
@@ -143,13 +143,52 @@ fn attach(at: &Conversation, inlet: Inlet, seen: &[(StreamId, Position)], keeps_
     );
 }
 
-/// The lines that are about none of these streams.
-fn without(chunks: &[Bytes], seen: &[(StreamId, Position)]) -> Vec<Bytes> {
-    let is_of = |stream| seen.iter().any(|(known, _)| *known == stream);
+/// Drops the lines that a reader has seen. Returns from where it is to go on in streams whose lines that
+/// wait do not begin right there; those are dropped, too. Streams that are not followed any more stay so.
+fn pass_over(at: &Conversation, unsaid: &mut Unsaid, seen: &[(StreamId, Position)]) -> Vec<(StreamId, Position)> {
+    let broker = at.seat.broker();
+    let followed = broker.all_followed(&at.desk, at.key);
+    let (mut passed, mut back) = (HashMap::new(), Vec::new());
+    for (stream, position) in seen {
+        let followed = followed.iter().find(|followed| followed.stream == *stream);
+        passed.insert(*stream, position.offset);
+        if let Some(followed) = followed
+            && !joins(unsaid, followed, *position)
+        {
+            passed.insert(*stream, Offset(u64::MAX));
+            back.push((*stream, *position));
+        }
+    }
+    unsaid.returned = after(&unsaid.returned, &passed);
+    unsaid.queued = after(&unsaid.queued, &passed);
+    back
+}
+
+/// Whether the lines that wait lead from where the reader is to what is followed, without a hole.
+fn joins(unsaid: &Unsaid, followed: &Followed, position: Position) -> bool {
+    let mut at = position.offset;
+    for line in unsaid.chunks().flat_map(wire::lines) {
+        let told = Told::read(wire::text(&line));
+        if let (Some((stream, first)), Some((_, last))) = (told.first(), told.last())
+            && stream == followed.stream
+            && last > at
+        {
+            if first > at.next() {
+                return false;
+            }
+            at = last;
+        }
+    }
+    position.epoch == Some(followed.epoch) && at == followed.subscription.cursor()
+}
+
+/// The lines that are beyond these places.
+fn after(chunks: &[Bytes], passed: &HashMap<StreamId, Offset>) -> Vec<Bytes> {
     let mut left = Vec::new();
     for line in chunks.iter().flat_map(wire::lines) {
-        let told = Told::read(wire::text(&line)).first();
-        if !told.is_some_and(|(stream, _)| is_of(stream)) {
+        let last = Told::read(wire::text(&line)).last();
+        let is_passed = last.is_some_and(|(stream, last)| passed.get(&stream).is_some_and(|passed| last <= *passed));
+        if !is_passed {
             left.push(Bytes::from([&line[..], b"\n"].concat()));
         }
     }
@@ -157,21 +196,10 @@ fn without(chunks: &[Bytes], seen: &[(StreamId, Position)]) -> Vec<Bytes> {
 }
 
 /// A reader says where it is in a stream: it goes on from there, on the same terms.
-fn go_back(at: &Conversation, stream: StreamId, position: Position) {
-    let broker = at.seat.broker();
-    let before = broker.all_followed(&at.desk, at.key);
-    let before = before.into_iter().find(|followed| followed.stream == stream);
-    let target = Target::Id(stream);
-    broker.unsubscribe(&at.desk, at.key, &target);
-    let following = Following {
-        from: From::Position(position),
-        terms: before.and_then(|followed| followed.terms).map(|terms| *terms),
-        fleeting: false,
-    };
-    match broker.subscribe(&at.desk, at.key, &at.seat.access, &target, following) {
-        Ok(subscribed) => tell(at, &subscribed),
-        // As when it is taken up.
-        Err(refusal) => broker.metrics().count_refusal(refusal.code),
+fn go_back(at: &Conversation, stream: &StreamId, position: Position) {
+    let told = at.seat.broker().go_back(&at.desk, at.key, stream, position);
+    if let Some(told) = told {
+        at.reply((at.speech.dialect.gap)(stream, None, &told));
     }
 }
 
