@@ -285,14 +285,14 @@ pub(super) fn leave(at: &Conversation, unwritten: &Unwritten) {
         return;
     };
     let broker = at.seat.broker();
-    let followed = broker.all_followed(&at.desk, at.key);
+    let mut followed = broker.all_followed(&at.desk, at.key);
     broker.unsubscribe_all(&at.desk, at.key);
-    if !followed.is_empty() {
-        broker.keep(session, followed);
-    }
     let unread = unread(unwritten);
-    if !unread.is_empty() {
-        broker.amend(session, &unread);
+    begin_before(&mut followed, &unread);
+    match followed.is_empty() {
+        false => broker.keep(session, followed),
+        // What it followed is kept already, since it said goodbye.
+        true => broker.amend(session, &unread),
     }
 }
 
