@@ -14,8 +14,8 @@ use crate::engine::subscription::{Subscription, Terms};
 use crate::sessions::pipe::Inlet;
 use crate::sessions::{Sessions, Table};
 use bytes::Bytes;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use tokio::sync::{mpsc, oneshot};
 
 /// What a standing conversation is asked for.
@@ -204,6 +204,7 @@ impl Sessions {
     /// Keeps what a socket followed until the session lapses, or somebody takes it up. Returns whether
     /// there was room.
     pub fn keep(&self, id: &SessionId, followed: Vec<Followed>) -> bool {
+        let streams: HashSet<StreamId> = followed.iter().map(|new| new.stream).collect();
         let mut table = self.table.lock();
         let kept = table.kept;
         let most = self.terms.most_kept;
@@ -215,9 +216,7 @@ impl Sessions {
         let has_room = kept + followed.len() <= most;
         if has_room {
             // Of two sockets that followed the same, the one that ended last knows where to go on.
-            belongings
-                .followed
-                .retain(|old| followed.iter().all(|new| new.stream != old.stream));
+            belongings.followed.retain(|old| !streams.contains(&old.stream));
             belongings.followed.extend(followed);
         }
         let after = belongings.followed.len();
