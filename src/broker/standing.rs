@@ -17,6 +17,7 @@ use crate::engine::resume::Resume;
 use crate::engine::subscription::Subscription;
 use crate::hub::worker::Worker;
 use crate::sessions::standing::{Errand, Followed};
+use bytes::Bytes;
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -42,6 +43,16 @@ impl Broker {
     /// A standing conversation has ended.
     pub fn sit_down(&self, session: &SessionId) {
         self.sessions.sit_down(session);
+    }
+
+    /// Keeps a standing conversation's goodbye, which nobody read, for who reads next.
+    pub fn keep_goodbye(&self, session: &SessionId, goodbye: Bytes) {
+        self.sessions.keep_goodbye(session, goodbye);
+    }
+
+    /// The goodbye that was kept; it is not kept any more.
+    pub fn take_goodbye(&self, session: &SessionId) -> Option<Bytes> {
+        self.sessions.take_goodbye(session)
     }
 
     /// Keeps what a connection of the session followed, until somebody takes it up or the session lapses.

@@ -113,6 +113,8 @@ pub(super) struct Belongings {
     standing: Option<mpsc::Sender<Errand>>,
     /// What its last socket followed.
     followed: Vec<Followed>,
+    /// The goodbye that nobody was there to read.
+    goodbye: Option<Bytes>,
 }
 
 impl Belongings {
@@ -134,6 +136,7 @@ impl Table {
             && let Some(belongings) = &known.get().belongings
             && belongings.standing.is_none()
             && belongings.followed.is_empty()
+            && belongings.goodbye.is_none()
         {
             known.get_mut().belongings = None;
         }
@@ -199,6 +202,22 @@ impl Sessions {
             belongings.standing = None;
         }
         table.tidy(id);
+    }
+
+    /// Keeps a standing conversation's goodbye, which nobody read, for who reads next.
+    pub fn keep_goodbye(&self, id: &SessionId, goodbye: Bytes) {
+        if let Some(belongings) = self.table.lock().belongings(id) {
+            belongings.goodbye = Some(goodbye);
+        }
+    }
+
+    /// The goodbye that was kept; it is not kept any more.
+    pub fn take_goodbye(&self, id: &SessionId) -> Option<Bytes> {
+        let mut table = self.table.lock();
+        let belongings = table.sessions.get_mut(id)?.belongings.as_mut()?;
+        let goodbye = belongings.goodbye.take();
+        table.tidy(id);
+        goodbye
     }
 
     /// Keeps what a socket followed until the session lapses, or somebody takes it up. Returns whether

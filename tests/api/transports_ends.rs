@@ -221,3 +221,21 @@ async fn readers_are_listed_and_closed_as_connections_are() {
     assert_eq!(lines.any_line().await, None);
     stage.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_goodbye_that_nobody_was_there_for_is_said_to_who_reads_next() {
+    let stage = stage(&["--poll-time", "10ms"]).await;
+    let session = stage.session(&stage.alice).await;
+    stage.follow(&session, "/acme/door").await;
+    let listed = stage.get("/v5.0/acme/connection").await["connections"].take();
+    let path = format!("/v5.0/acme/connection/{}", listed[0]["id"].as_str().expect("an id"));
+    assert_eq!(stage.request("DELETE", &path, Some(&stage.alice), "").await.status, 200);
+    stage.until_metric("connections", 0).await;
+    let came = stage.poll(&session).await;
+    assert_eq!(
+        (came.len(), &came[0]["body"]["reason"]),
+        (1, &"connection.closed".into())
+    );
+    assert_eq!(stage.poll(&session).await, Vec::<serde_json::Value>::new(), "once");
+    stage.end().await;
+}

@@ -105,7 +105,7 @@ impl Conversation {
         if let Some(errands) = &mut errands {
             errands.receiver.close();
         }
-        self.finish();
+        self.finish(errands.is_some());
     }
 
     async fn next(&self, errands: &mut Option<Errands>, look: Pin<&mut Sleep>) -> Next {
@@ -193,12 +193,21 @@ impl Conversation {
         self.line.break_off(ending);
     }
 
-    /// Whoever takes what is said gets the rest, the goodbye last; if nobody does, it is nobody's.
-    fn finish(&self) {
+    /// Whoever takes what is said gets the rest, the goodbye last. If nobody does, the session keeps the
+    /// goodbye of what stands for it.
+    fn finish(&self, stands: bool) {
         self.seat.broker().unsubscribe_all(&self.desk, self.key);
-        let mut rest = Vec::new();
+        let (mut rest, mut was_dismissed) = (Vec::new(), false);
         if let Some(connection) = self.desk.shard.borrow_mut().get_mut(self.key) {
             rest = connection.outbox.take().0;
+            was_dismissed = connection.closing;
+        }
+        if stands
+            && was_dismissed
+            && !self.is_attached()
+            && let (Some(session), Some(goodbye)) = (self.seat.session(), rest.pop())
+        {
+            self.seat.broker().keep_goodbye(session, goodbye);
         }
         self.relay().finish(rest);
         if let Some(session) = self.seat.session() {

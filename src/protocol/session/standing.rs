@@ -120,6 +120,11 @@ pub(super) fn place(subscribed: &Subscribed) -> Piece {
 
 /// Has a response take what is said, from where its reader is.
 fn attach(at: &Conversation, inlet: Inlet, seen: &[(StreamId, Position)], keeps_places: bool) {
+    let session = at.seat.session();
+    if let Some(goodbye) = session.and_then(|session| at.seat.broker().take_goodbye(session)) {
+        // It is all that this response brings: its reader begins anew, knowing why.
+        return inlet.force([Piece::Chunk(goodbye)]);
+    }
     take_up_kept(at);
     let mut unsaid = at.take_unsaid();
     let mut back = Vec::new();
@@ -248,6 +253,7 @@ pub(super) fn take_over(at: &Rc<Conversation>) {
         return;
     };
     at.seat.broker().take_kept(session);
+    at.seat.broker().take_goodbye(session);
     let Some(standing) = at.seat.broker().standing(session) else {
         return;
     };
