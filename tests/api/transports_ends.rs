@@ -185,7 +185,7 @@ async fn a_reader_that_takes_nothing_counts_as_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_for_a_reader_that_went_the_next_one_gets() {
+async fn what_comes_after_readers_went_the_next_one_gets() {
     let stage = stage(&["--poll-time", "20s"]).await;
     let session = stage.session(&stage.alice).await;
     stage.follow(&session, "/acme/door").await;
