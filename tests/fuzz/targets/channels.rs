@@ -17,7 +17,10 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(Ask::Join { channel, .. } | Ask::Leave(channel)) => check(channel.as_str()),
         Ok(Ask::Send { channel, elems }) => {
             check(channel.as_str());
-            assert!(elems.value().is_some_and(|value| value["raw"].is_string()));
+            assert!(
+                elems.value().is_some_and(|value| value["raw"].is_string()),
+                "a text is what is sent"
+            );
         }
         Err(complaint) => assert_json_frame(&complaint.render()),
     }
