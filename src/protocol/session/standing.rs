@@ -367,14 +367,13 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_other_streams_stay_when_a_reader_goes_back() {
+    fn lines_that_a_reader_has_not_seen_stay() {
         let [a, b] = [1, 2].map(|byte| StreamId::new([byte; 12]));
-        let position = Position {
-            epoch: None,
-            offset: Offset(0),
-        };
-        let chunk = Bytes::from(format!("{}\n{}\n{{}}\n", event(a, 1), event(b, 1)));
-        let left = without(&[chunk], &[(a, position)]);
-        assert_eq!(left.concat(), format!("{}\n{{}}\n", event(b, 1)).into_bytes());
+        let chunk = Bytes::from(format!("{}\n{}\n{}\n{{}}\n", event(a, 1), event(a, 2), event(b, 1)));
+        let left = after(&[chunk], &HashMap::from([(a, Offset(1))]));
+        assert_eq!(
+            left.concat(),
+            format!("{}\n{}\n{{}}\n", event(a, 2), event(b, 1)).into_bytes()
+        );
     }
 }
