@@ -1,6 +1,7 @@
 //! What the targets share: the limits of a server that was told nothing, and a look at what is said.
 
 use clap::{Args, Command, FromArgMatches};
+use serde_json::value::RawValue;
 use std::sync::LazyLock;
 use streamgate::domain::limits::Limits;
 
@@ -19,7 +20,12 @@ pub fn assert_json_frame(frame: &[u8]) {
         127 => 10,
         _ => 2,
     };
-    // Not a value: numbers beyond what a machine can hold are JSON, too.
-    let value: Result<Box<serde_json::value::RawValue>, _> = serde_json::from_slice(&frame[header..]);
-    assert!(value.is_ok(), "{}", String::from_utf8_lossy(&frame[header..]));
+    assert_json(std::str::from_utf8(&frame[header..]).expect("UTF-8"));
+}
+
+/// Panics unless it is one JSON value.
+pub fn assert_json(text: &str) {
+    // Not parsed into a value: numbers beyond what a machine can hold are JSON, too.
+    let value: Result<&RawValue, _> = serde_json::from_str(text);
+    assert!(value.is_ok(), "{text}");
 }
