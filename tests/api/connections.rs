@@ -27,8 +27,15 @@ async fn a_connection_is_listed_with_its_numbers_as_long_as_it_lives() {
     let session = stage.session(&reader).await;
     let mut second = stage.connect(&session).await;
     second.subscribe("/acme/door").await;
+    // The answer to the upgrade waits like anything else, and what was written is noted after it was.
+    let has_written = |shown: &Value| shown["waiting"] == 0;
+    stage
+        .until("nothing waits any more", || async {
+            let shown = listed(&stage, "").await;
+            shown.len() == 2 && shown.iter().all(has_written)
+        })
+        .await;
     let shown = listed(&stage, "").await;
-    assert_eq!(shown.len(), 2);
     let (newest, oldest) = (&shown[0], &shown[1]);
     assert_eq!(newest["session"], session.split('.').next().expect("a half"));
     assert_eq!(newest["token"], reader.key.to_string());
@@ -45,7 +52,7 @@ async fn a_connection_is_listed_with_its_numbers_as_long_as_it_lives() {
     );
     assert!(newest["since"].as_u64() >= oldest["since"].as_u64());
     assert_eq!((&newest["subscriptions"], &newest["sent"]), (&json!(1), &json!(0)));
-    assert_eq!((&oldest["subscriptions"], &oldest["waiting"]), (&json!(0), &json!(0)));
+    assert_eq!(&oldest["subscriptions"], &json!(0));
     for _ in 0..3 {
         stage.publish(&stage.alice, "/acme/door", "{}").await;
         assert_eq!(second.json().await["type"], "message");
