@@ -1,15 +1,30 @@
-//! What the targets share: the limits of a server that was told nothing, and a look at what is said.
+//! What the targets share: limits so narrow that what is thrown reaches them, and a look at what is said.
 
 use clap::{Args, Command, FromArgMatches};
 use serde_json::value::RawValue;
 use std::sync::LazyLock;
 use streamgate::domain::limits::Limits;
 
-/// The usual limits.
+/// As the command line has them.
+const NARROW: [&str; 11] = [
+    "fuzz",
+    "--max-batch-events=4",
+    "--max-patterns=3",
+    "--max-json-depth=8",
+    "--max-find-events=50",
+    "--max-filter-bytes=200",
+    "--max-filters=4",
+    "--max-meta-bytes=300",
+    "--max-text-bytes=60",
+    "--max-key-bytes=50",
+    "--max-body-bytes=2000",
+];
+
+/// The limits that hold.
 pub static LIMITS: LazyLock<Limits> = LazyLock::new(|| {
     let command = Limits::augment_args(Command::new("fuzz"));
-    let matches = command.get_matches_from(["fuzz"]);
-    Limits::from_arg_matches(&matches).expect("defaults")
+    let matches = command.get_matches_from(NARROW);
+    Limits::from_arg_matches(&matches).expect("limits")
 });
 
 /// Panics unless a whole text frame of ours holds one JSON value.

@@ -16,6 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     if let Ok(opening) = Opening::parse(bytes) {
-        assert!(opening.positions().count() <= 10_000);
+        // An id and a place at least for each: a short body does not say much.
+        assert!(opening.positions().count() * 32 <= bytes.len());
     }
 });
