@@ -143,8 +143,9 @@ impl Certificate {
         }
         match read.and_then(|pems| self.files.pair(&pems)) {
             Ok(pair) => {
+                // What is told is true already.
+                *self.current.0.write() = Arc::clone(&pair.certified);
                 tell(&pair, &self.metrics);
-                *self.current.0.write() = pair.certified;
                 seen.settled = print;
             }
             Err(text) if is_asked || seen.doubted == Some(print) => {
