@@ -253,7 +253,7 @@ mod tests {
     use crate::domain::id::StreamId;
     use crate::domain::position::{Epoch, Offset};
     use crate::engine::subscription::Subscription;
-    use crate::sessions::standing::Followed;
+    use crate::sessions::standing::{Followed, Leaving};
     use hmac::KeyInit;
     use tokio::sync::mpsc;
 
@@ -375,14 +375,23 @@ mod tests {
         assert!(sessions.issue(TOKEN, wishes(0)).is_err());
     }
 
-    fn followed(stream: u8) -> Followed {
+    fn followed(stream: u8, offset: u64) -> Followed {
         Followed {
             stream: StreamId::new([stream; 12]),
             epoch: Epoch::new(1),
-            subscription: Subscription::live(Offset(7)),
+            subscription: Subscription::live(Offset(offset)),
             terms: None,
             wire: Wire::Session,
         }
+    }
+
+    fn streams(streams: &[u8]) -> Leaving {
+        Leaving::for_good(streams.iter().map(|stream| followed(*stream, 7)).collect())
+    }
+
+    fn taken(sessions: &Sessions, id: &SessionId) -> Vec<u8> {
+        let kept = sessions.take_kept(id);
+        kept.iter().map(|followed| followed.stream.bytes()[0]).collect()
     }
 
     #[test]
@@ -392,16 +401,40 @@ mod tests {
         for id in [&first, &second] {
             sessions.enter(id).expect("alive");
         }
-        assert!(sessions.keep(&first, vec![followed(1), followed(2)]));
-        assert!(!sessions.keep(&second, vec![followed(1), followed(2)]), "full");
-        assert!(sessions.keep(&first, vec![followed(2)]), "of one stream once");
-        assert_eq!(sessions.take_kept(&first), [followed(1), followed(2)]);
-        assert_eq!(sessions.take_kept(&first), []);
-        assert!(sessions.keep(&second, vec![followed(1), followed(2), followed(3)]));
+        assert!(sessions.keep(&first, streams(&[1, 2])));
+        assert!(!sessions.keep(&second, streams(&[1, 2])), "full");
+        assert!(sessions.keep(&first, streams(&[2])), "of one stream once");
+        assert_eq!(taken(&sessions, &first), [1, 2]);
+        assert!(taken(&sessions, &first).is_empty());
+        assert!(sessions.keep(&second, streams(&[1, 2, 3])));
         sessions.leave(&second);
         forward(&mut sessions, 61);
         sessions.sweep();
         assert_eq!(sessions.table.lock().kept, 0);
+    }
+
+    #[test]
+    fn of_two_sockets_the_one_opened_later_counts_unless_the_other_was_seen_further() {
+        let sessions = sessions(9);
+        let id = sessions.issue(TOKEN, Wishes::default()).expect("issued");
+        sessions.enter(&id).expect("alive");
+        let now = Instant::now();
+        let times = [now, now + Duration::from_millis(1)];
+        // Where the older one was, and whether its peer said goodbye; the newer one was at 7.
+        for (older, said_goodbye, goes_on) in [(5, false, 7), (9, false, 7), (5, true, 7), (9, true, 9)] {
+            for newer_said_goodbye in [false, true] {
+                let leaves = [(older, times[0], said_goodbye), (7, times[1], newer_said_goodbye)];
+                for order in [[0, 1], [1, 0]] {
+                    for (offset, opened, said_goodbye) in order.map(|at| leaves[at]) {
+                        let leaving = Leaving::new(vec![followed(1, offset)], opened, said_goodbye);
+                        assert!(sessions.keep(&id, leaving));
+                    }
+                    let kept = sessions.take_kept(&id);
+                    assert_eq!(kept[0].subscription.cursor(), Offset(goes_on), "{older} {said_goodbye}");
+                    assert_eq!(kept.len(), 1);
+                }
+            }
+        }
     }
 
     #[test]

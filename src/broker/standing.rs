@@ -7,7 +7,7 @@
 use crate::broker::{Broker, Entry, Following, From, Seat, Subscribed};
 use crate::domain::error::{Code, Refusal};
 use crate::domain::id::StreamId;
-use crate::domain::position::{Epoch, Gap, Offset, Position};
+use crate::domain::position::{Epoch, Gap, Position};
 use crate::domain::session_id::SessionId;
 use crate::domain::stream::Target;
 use crate::domain::token::Access;
@@ -16,9 +16,8 @@ use crate::engine::connection::ConnectionKey;
 use crate::engine::resume::Resume;
 use crate::engine::subscription::Subscription;
 use crate::hub::worker::Worker;
-use crate::sessions::standing::{Errand, Followed};
+use crate::sessions::standing::{Errand, Followed, Leaving};
 use bytes::Bytes;
-use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -56,16 +55,11 @@ impl Broker {
     }
 
     /// Keeps what a connection of the session followed, until somebody takes it up or the session lapses.
-    pub fn keep(&self, session: &SessionId, followed: Vec<Followed>) {
-        if !self.sessions.keep(session, followed) {
+    pub fn keep(&self, session: &SessionId, leaving: Leaving) {
+        if !self.sessions.keep(session, leaving) {
             // Nobody is there to be told; the next transport begins with nothing, as after a restart.
             self.metrics.count_refusal(Code::LimitSubscriptions);
         }
-    }
-
-    /// What a socket of the session did not write: whoever takes up what it followed begins before that.
-    pub fn amend(&self, session: &SessionId, unread: &HashMap<StreamId, Offset>) {
-        self.sessions.amend(session, unread);
     }
 
     /// What is kept of the session's sockets; it is not kept any more.

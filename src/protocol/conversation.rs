@@ -6,7 +6,7 @@
 mod relayed;
 mod turns;
 
-pub use crate::protocol::speech::{Binary, Oversize, Speech, Unwritten};
+pub use crate::protocol::speech::{Binary, Oversize, Speech};
 pub use relayed::{Errands, Unsaid};
 
 use crate::broker::Seat;
@@ -114,6 +114,16 @@ impl Conversation {
         self.line.ending()
     }
 
+    /// When it began.
+    pub fn opened(&self) -> Instant {
+        self.opened
+    }
+
+    /// Whether nothing can be written or read any more.
+    pub fn is_broken(&self) -> bool {
+        self.line.is_broken()
+    }
+
     /// Reads nothing until it is let go on.
     pub fn hold(&self) {
         self.is_held.set(true);
@@ -171,7 +181,7 @@ impl Conversation {
         pump::flush(&self.desk, self.key);
         self.serve(|_| true).await;
         self.tell_of_room();
-        self.part(self.line.is_broken());
+        (self.speech.part)(&self);
         self.seat.broker().unsubscribe_all(&self.desk, self.key);
         // The rest is rare and long; it gets its memory when it happens.
         Box::pin(self.farewell()).await;
@@ -187,15 +197,6 @@ impl Conversation {
             }
             self.tell_of_room();
         }
-    }
-
-    /// The peer has gone; what was not written will not be, if this `is_last`.
-    fn part(&self, is_last: bool) {
-        let mut unwritten = Unwritten::default();
-        if is_last && let Some(connection) = self.desk.shard.borrow_mut().get_mut(self.key) {
-            (unwritten.chunks, unwritten.begun) = connection.outbox.take();
-        }
-        (self.speech.part)(self, &unwritten);
     }
 
     /// What came with the upgrade, in a buffer of actix-http's that is not to be kept.
@@ -306,8 +307,10 @@ impl Conversation {
             },
             Arrival::Close(reason) => {
                 self.line.end(Ending::Peer);
+                // What was said before is the peer's as far as the socket takes it now.
+                pump::flush(&self.desk, self.key);
                 // Before the peer can know: it may come again by another way at once.
-                self.part(false);
+                (self.speech.part)(self);
                 let frame = frame::close_back(reason.as_ref());
                 self.desk.shard.borrow_mut().say_goodbye(self.key, frame);
             }
@@ -334,7 +337,6 @@ impl Conversation {
         if !self.line.is_broken() {
             // Whether the peer took its time or not, this is the end.
             let _ = tokio::time::timeout(FAREWELL, self.take_leave()).await;
-            self.part(true);
         }
         self.log_end();
     }

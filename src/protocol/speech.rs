@@ -22,9 +22,8 @@ pub struct Speech {
     pub receive: fn(&Rc<Conversation>, &str),
     /// What happens first, before anything is read.
     pub begin: fn(&Rc<Conversation>),
-    /// What happens when the peer has gone or says goodbye, before its subscriptions end; and once more
-    /// in the end, if something was not written.
-    pub part: fn(&Conversation, &Unwritten),
+    /// What happens when the peer has gone or says goodbye, before its subscriptions end.
+    pub part: fn(&Conversation),
     /// What who was silent for long is sent, to be answered somehow.
     pub ping: fn() -> Bytes,
     /// The last thing that is said, and why.
@@ -70,15 +69,6 @@ pub enum Bereft {
     Part,
 }
 
-/// What was to be written and was not: chunks as they were pushed, and how much of the first was.
-#[derive(Default)]
-pub struct Unwritten {
-    /// The chunks.
-    pub chunks: Vec<Bytes>,
-    /// Bytes of the first of them that have left.
-    pub begun: usize,
-}
-
 impl Speech {
     /// How most protocols speak, over WebSockets.
     pub const fn new(dialect: Dialect, receive: fn(&Rc<Conversation>, &str)) -> Self {
@@ -87,7 +77,7 @@ impl Speech {
             packing: Packing::Plain,
             receive,
             begin: |_| {},
-            part: |_, _| {},
+            part: |_| {},
             ping: frame::ping,
             goodbye: frame::close_for,
             max_bytes: |limits| limits.max_frame_bytes,

@@ -14,8 +14,9 @@ use crate::engine::subscription::{Subscription, Terms};
 use crate::sessions::pipe::Inlet;
 use crate::sessions::{Sessions, Table};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 /// What a standing conversation is asked for.
@@ -107,12 +108,67 @@ impl Followed {
     }
 }
 
+/// What a connection followed, to be kept.
+pub struct Leaving {
+    followed: Vec<Followed>,
+    left: Left,
+}
+
+impl Leaving {
+    /// What a socket followed that was opened at that time.
+    pub fn new(followed: Vec<Followed>, opened: Instant, said_goodbye: bool) -> Self {
+        let left = Left { opened, said_goodbye };
+        Self { followed, left }
+    }
+
+    /// What counts from now on, whatever was opened before.
+    pub fn for_good(followed: Vec<Followed>) -> Self {
+        Self::new(followed, Instant::now(), true)
+    }
+}
+
+/// By whom something was left.
+#[derive(Clone, Copy)]
+struct Left {
+    /// When it was opened.
+    opened: Instant,
+    /// Whether its peer said goodbye, rather than being lost or found dead.
+    said_goodbye: bool,
+}
+
+/// What is kept of one stream.
+struct Kept {
+    followed: Followed,
+    left: Left,
+}
+
+impl Kept {
+    /// Whether this is where to go on, rather than the other, which was left of the same stream.
+    ///
+    /// What was opened later counts. An older socket that is lost or found dead was written to for a while
+    /// after its peer had gone to the newer one, so going on where it was would lose events that nobody saw.
+    /// Only if its peer said goodbye that peer lived to see them; if it came further than the newer one on the
+    /// same terms, it counts, or they would come twice.
+    fn outdoes(&self, other: &Kept) -> bool {
+        match self.left.opened < other.left.opened {
+            true => self.was_seen_beyond(other),
+            false => !other.was_seen_beyond(self),
+        }
+    }
+
+    fn was_seen_beyond(&self, other: &Kept) -> bool {
+        let (this, other) = (&self.followed, &other.followed);
+        let is_beyond = this.subscription.cursor() > other.subscription.cursor();
+        self.left.said_goodbye && this.epoch == other.epoch && this.terms == other.terms && is_beyond
+    }
+}
+
 /// What a session has beyond its sockets.
 #[derive(Default)]
 pub(super) struct Belongings {
     standing: Option<mpsc::Sender<Errand>>,
-    /// What its last socket followed.
-    followed: Vec<Followed>,
+    /// What its sockets followed that have ended.
+    kept: BTreeMap<StreamId, Kept>,
     /// The goodbye that nobody was there to read.
     goodbye: Option<Bytes>,
 }
@@ -120,7 +176,7 @@ pub(super) struct Belongings {
 impl Belongings {
     /// How many subscriptions are kept.
     pub(super) fn kept(&self) -> usize {
-        self.followed.len()
+        self.kept.len()
     }
 }
 
@@ -135,7 +191,7 @@ impl Table {
         if let Entry::Occupied(mut known) = self.sessions.entry(*id)
             && let Some(belongings) = &known.get().belongings
             && belongings.standing.is_none()
-            && belongings.followed.is_empty()
+            && belongings.kept.is_empty()
             && belongings.goodbye.is_none()
         {
             known.get_mut().belongings = None;
@@ -220,46 +276,33 @@ impl Sessions {
         goodbye
     }
 
-    /// Keeps what a socket followed until the session lapses, or somebody takes it up. Returns whether
+    /// Keeps what a connection followed until the session lapses, or somebody takes it up. Returns whether
     /// there was room.
-    pub fn keep(&self, id: &SessionId, followed: Vec<Followed>) -> bool {
-        let streams: HashSet<StreamId> = followed.iter().map(|new| new.stream).collect();
+    pub fn keep(&self, id: &SessionId, leaving: Leaving) -> bool {
+        let Leaving { followed, left } = leaving;
+        let new = followed.into_iter().map(|followed| Kept { followed, left });
+        let mut new: BTreeMap<StreamId, Kept> = new.map(|new| (new.followed.stream, new)).collect();
         let mut table = self.table.lock();
-        let kept = table.kept;
-        let most = self.terms.most_kept;
         let Some(belongings) = table.belongings(id) else {
             return true;
         };
-        let before = belongings.followed.len();
-        let count = before + followed.len();
-        let has_room = kept + followed.len() <= most;
-        if has_room {
-            // Of two sockets that followed the same, the one that ended last knows where to go on.
-            belongings.followed.retain(|old| !streams.contains(&old.stream));
-            belongings.followed.extend(followed);
+        let before = belongings.kept.len();
+        new.retain(|stream, new| belongings.kept.get(stream).is_none_or(|old| new.outdoes(old)));
+        let more = new
+            .keys()
+            .filter(|stream| !belongings.kept.contains_key(stream))
+            .count();
+        let has_room = table.kept + more <= self.terms.most_kept;
+        if has_room && let Some(belongings) = table.belongings(id) {
+            belongings.kept.extend(new);
+            debug_assert_eq!(belongings.kept.len(), before + more);
+            table.kept += more;
         }
-        let after = belongings.followed.len();
-        debug_assert!(after <= count);
-        table.kept = kept - before + after;
         table.tidy(id);
         has_room
     }
 
-    /// What is kept goes on with these events, by stream, where it has passed them.
-    pub fn amend(&self, id: &SessionId, unread: &HashMap<StreamId, Offset>) {
-        let mut table = self.table.lock();
-        let known = table.sessions.get_mut(id);
-        let Some(belongings) = known.and_then(|known| known.belongings.as_mut()) else {
-            return;
-        };
-        for kept in &mut belongings.followed {
-            if let Some(first) = unread.get(&kept.stream) {
-                kept.begin_before(*first);
-            }
-        }
-    }
-
-    /// What the session's last socket followed; it is not kept any more.
+    /// What the session's sockets followed that have ended; it is not kept any more.
     pub fn take_kept(&self, id: &SessionId) -> Vec<Followed> {
         let mut table = self.table.lock();
         let Some(known) = table.sessions.get_mut(id) else {
@@ -268,9 +311,9 @@ impl Sessions {
         let Some(belongings) = &mut known.belongings else {
             return Vec::new();
         };
-        let followed = std::mem::take(&mut belongings.followed);
-        table.kept -= followed.len();
+        let kept = std::mem::take(&mut belongings.kept);
+        table.kept -= kept.len();
         table.tidy(id);
-        followed
+        kept.into_values().map(|kept| kept.followed).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! A session moves between its transports, and loses nothing by it.
 
 use crate::outflow::{Outflow, offsets};
-use crate::raw::RawSocket;
+use crate::raw::{CLOSE, RawSocket, close_payload};
 use crate::stage::Socket;
 use crate::transports::{publish, publish_long, stage};
 use futures_util::StreamExt;
@@ -270,6 +270,65 @@ async fn what_was_not_written_to_a_lost_socket_comes_by_the_next_poll() {
     let least = 100 + sent - waiting.div_ceil(length) + 1;
     assert!((least..=100 + sent + 1).contains(&first), "{first}: {watched}");
     assert_eq!(offsets(&came), (first..=last).collect::<Vec<_>>());
+    stage.end().await;
+}
+
+/// A socket that is closed while it is not read owes nothing that is not on its way: the rest is there for
+/// who reads next, at once and only there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_socket_that_says_goodbye_comes_by_the_next_poll_and_not_by_the_socket() {
+    let stage = stage(&["--max-outbox-bytes", "65536", "--poll-time", "1s"]).await;
+    let session = stage.session(&stage.alice).await;
+    let mut slow = RawSocket::connect_narrow(stage.address).await;
+    slow.upgrade(&session).await;
+    slow.subscribe("/acme/door").await;
+    let mut last = 0;
+    while stage.metric("subscriptions_behind_total").await == 0 {
+        publish_long(&stage, 10).await;
+        last += 10;
+    }
+    let watched = stage.get("/v5.0/acme/connection").await["connections"][0].take();
+    let sent = watched["sent"].as_u64().expect("a number");
+    slow.send_frame(CLOSE, &close_payload(1000, "")).await;
+    let mut came = Vec::new();
+    while came.last().is_none_or(|event: &Value| event["offset"] != last) {
+        came.extend(stage.poll(&session).await);
+    }
+    let first = offsets(&came)[0];
+    assert!(first <= sent, "{first}: {watched}");
+    let mut seen = Vec::new();
+    loop {
+        let frame = slow.next().await;
+        if frame.first == CLOSE {
+            break;
+        }
+        seen.push(serde_json::from_slice(&frame.payload).expect("JSON"));
+    }
+    seen.extend(came);
+    assert_eq!(offsets(&seen), (1..=last).collect::<Vec<_>>());
+    slow.assert_ended().await;
+    drop(slow);
+    stage.end().await;
+}
+
+/// A socket whose peer had gone to another one knows nothing of what its peer saw.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_socket_that_is_found_dead_takes_no_event_from_who_comes_next() {
+    let stage = stage(&["--ping-interval", "150ms", "--dead-after", "600ms", "--poll-time", "1s"]).await;
+    let session = stage.session(&stage.alice).await;
+    let mut older = RawSocket::connect(stage.address).await;
+    older.upgrade(&session).await;
+    older.subscribe("/acme/door").await;
+    let mut newer = stage.connect(&session).await;
+    newer.subscribe("/acme/door").await;
+    publish(&stage, "/acme/door", 1).await;
+    assert_eq!(newer.json().await["offset"], 1);
+    close(newer).await;
+    publish(&stage, "/acme/door", 1).await;
+    stage.until_metric("peers_dead_total", 1).await;
+    stage.until_metric("connections", 0).await;
+    assert_eq!(offsets(&stage.poll(&session).await), [2]);
+    drop(older);
     stage.end().await;
 }
 

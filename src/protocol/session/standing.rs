@@ -4,20 +4,24 @@
 //! Knows what a line is about, not how responses bring it. Invariant: what was said and not taken goes
 //! first wherever the session goes next, and what follows begins exactly behind it.
 
+mod leaving;
+
+pub(super) use leaving::leave;
+
 use crate::broker::{Broker, Seat, Subscribed};
 use crate::domain::error::{Code, Refusal};
 use crate::domain::event::Wire;
 use crate::domain::id::StreamId;
 use crate::domain::position::{Offset, Position};
 use crate::domain::session_id::SessionId;
-use crate::protocol::conversation::{Conversation, Errands, Unsaid, Unwritten};
+use crate::protocol::conversation::{Conversation, Errands, Unsaid};
+use crate::protocol::frame;
 use crate::protocol::line::Ending;
 use crate::protocol::pump::{self, Desk};
 use crate::protocol::session::verbs::{Answering, LINES, answer_request, call_events_drops};
 use crate::protocol::session::wire::{self, Subscribe, Told};
-use crate::protocol::{deflate, frame};
 use crate::sessions::pipe::{Inlet, Piece};
-use crate::sessions::standing::{Errand, Estate, Followed};
+use crate::sessions::standing::{Errand, Estate, Followed, Leaving};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -27,9 +31,6 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Errands that may wait for a standing conversation.
 const ERRANDS: usize = 64;
-
-/// More than any event of ours unpacks to.
-const MAX_EVENT_BYTES: usize = 1 << 30;
 
 /// Begins a session's standing conversation on this worker, unless another worker was first.
 pub fn begin(desk: &Rc<Desk>, seat: Seat, peer: Option<SocketAddr>, dead: Duration) -> mpsc::Sender<Errand> {
@@ -243,7 +244,7 @@ fn hand_over(at: &Conversation, answer: oneshot::Sender<Estate>) {
 fn lay_down(broker: &Broker, session: &SessionId, estate: Estate) {
     let Estate { mut followed, lines } = estate;
     begin_before(&mut followed, &firsts(lines.iter()));
-    broker.keep(session, followed);
+    broker.keep(session, Leaving::for_good(followed));
 }
 
 /// A socket opens on a session: it takes over what the session follows by HTTP, before it is heard.
@@ -284,52 +285,6 @@ fn inherit(at: &Conversation, estate: Estate) {
     pump::flush(&at.desk, at.key);
 }
 
-/// A socket's peer has gone: what it followed is kept, from behind what was written to it.
-pub(super) fn leave(at: &Conversation, unwritten: &Unwritten) {
-    let may_come_again = matches!(at.ending(), Some(Ending::Peer | Ending::Lost | Ending::Dead));
-    let Some(session) = at.seat.session().filter(|_| may_come_again) else {
-        return;
-    };
-    let broker = at.seat.broker();
-    let mut followed = broker.all_followed(&at.desk, at.key);
-    broker.unsubscribe_all(&at.desk, at.key);
-    let unread = unread(unwritten);
-    begin_before(&mut followed, &unread);
-    match followed.is_empty() {
-        false => broker.keep(session, followed),
-        // What it followed is kept already, since it said goodbye.
-        true => broker.amend(session, &unread),
-    }
-}
-
-/// The first place of each stream that a socket's peer was not sent whole.
-fn unread(unwritten: &Unwritten) -> HashMap<StreamId, Offset> {
-    let mut firsts = HashMap::new();
-    let mut sent = unwritten.begun;
-    for chunk in &unwritten.chunks {
-        let mut rest = &chunk[..];
-        while let Some((head, payload, length)) = frame::split(rest) {
-            let was_sent = sent >= length;
-            sent = sent.saturating_sub(length);
-            rest = &rest[length..];
-            let unpacked;
-            let text = match head {
-                _ if was_sent => continue,
-                frame::TEXT => payload,
-                frame::PACKED => {
-                    unpacked = deflate::unpack(payload, MAX_EVENT_BYTES).unwrap_or_default();
-                    &unpacked
-                }
-                _ => continue,
-            };
-            if let Some((stream, first)) = Told::read(wire::text(text)).first() {
-                firsts.entry(stream).or_insert(first);
-            }
-        }
-    }
-    firsts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,33 +292,6 @@ mod tests {
     fn event(stream: StreamId, offset: u64) -> String {
         let elems = "x".repeat(500);
         format!(r#"{{"type":"message","resource":"{stream}","offset":{offset},"value":"{elems}"}}"#)
-    }
-
-    #[test]
-    fn what_was_not_sent_whole_was_not_read() {
-        let [a, b] = [1, 2].map(|byte| StreamId::new([byte; 12]));
-        let joined = [
-            frame::text(&event(a, 1)),
-            frame::text(&event(a, 2)),
-            frame::text(&event(a, 3)),
-        ];
-        let length = joined[0].len();
-        let chunks = vec![
-            Bytes::from(joined.concat()),
-            frame::ping(),
-            deflate::text(&event(b, 7)),
-            deflate::text(&event(b, 8)),
-        ];
-        assert_eq!(chunks[2][0], frame::PACKED);
-        for (begun, first) in [(0, 1), (length - 1, 1), (length, 2), (length + 1, 2), (2 * length, 3)] {
-            let chunks = chunks.clone();
-            let unread = unread(&Unwritten { chunks, begun });
-            assert_eq!(unread, HashMap::from([(a, Offset(first)), (b, Offset(7))]), "{begun}");
-        }
-        let rest = chunks[2..].to_vec();
-        let begun = rest[0].len() - 1;
-        let unread = unread(&Unwritten { chunks: rest, begun });
-        assert_eq!(unread, HashMap::from([(b, Offset(7))]));
     }
 
     #[test]
