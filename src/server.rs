@@ -111,6 +111,7 @@ impl Server {
             most: config.limits.max_sessions,
             most_each: config.limits.max_token_sessions,
             most_kept: config.limits.max_kept_subscriptions,
+            most_kept_each: config.limits.max_subscriptions,
         };
         let mac = catalogue.key_for("streamgate session id 1");
         let sessions = Sessions::new(mac, terms, now_ms(), Arc::clone(&metrics));

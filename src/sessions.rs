@@ -36,6 +36,8 @@ pub struct Terms {
     pub most_each: usize,
     /// How many subscriptions of sockets that have ended are kept, all sessions together.
     pub most_kept: usize,
+    /// How many of them may be one session's.
+    pub most_kept_each: usize,
 }
 
 /// What is asked for beyond a plain session.
@@ -64,7 +66,7 @@ struct Table {
     /// How many of them each token has.
     by_token: HashMap<TokenKey, usize, RandomState>,
     /// Subscriptions that sessions keep of sockets that have ended.
-    kept: usize,
+    kept: standing::Counts,
 }
 
 struct Remembered {
@@ -197,7 +199,9 @@ impl Sessions {
         sessions.retain(|id, known| {
             let stays = known.connections > 0 || known.lapses_ms > now_ms;
             if !stays {
-                *kept -= known.belongings.as_ref().map_or(0, |belongings| belongings.kept());
+                if let Some(belongings) = &known.belongings {
+                    kept.let_go(belongings);
+                }
                 if let Some(count) = by_token.get_mut(&id.token()) {
                     *count -= 1;
                 }
@@ -266,7 +270,8 @@ mod tests {
             ttl_max: Duration::from_secs(600),
             most,
             most_each: most,
-            most_kept: 3,
+            most_kept: 8,
+            most_kept_each: 5,
         };
         Sessions::new(mac, terms, 1_700_000_000_000, Arc::default())
     }
@@ -390,27 +395,62 @@ mod tests {
     }
 
     fn taken(sessions: &Sessions, id: &SessionId) -> Vec<u8> {
-        let kept = sessions.take_kept(id);
+        let kept = sessions.take_kept(id).followed;
         kept.iter().map(|followed| followed.stream.bytes()[0]).collect()
     }
 
     #[test]
-    fn what_a_socket_followed_is_kept_as_long_as_the_session_and_bounded_in_all() {
+    fn what_a_socket_followed_is_kept_as_long_as_the_session() {
         let mut sessions = sessions(9);
-        let [first, second] = [(); 2].map(|()| sessions.issue(TOKEN, Wishes::default()).expect("issued"));
-        for id in [&first, &second] {
-            sessions.enter(id).expect("alive");
-        }
-        assert!(sessions.keep(&first, streams(&[1, 2])));
-        assert!(!sessions.keep(&second, streams(&[1, 2])), "full");
-        assert!(sessions.keep(&first, streams(&[2])), "of one stream once");
-        assert_eq!(taken(&sessions, &first), [1, 2]);
-        assert!(taken(&sessions, &first).is_empty());
-        assert!(sessions.keep(&second, streams(&[1, 2, 3])));
-        sessions.leave(&second);
+        let id = sessions.issue(TOKEN, Wishes::default()).expect("issued");
+        sessions.enter(&id).expect("alive");
+        assert!(sessions.keep(&id, 1, streams(&[1, 2])));
+        assert!(sessions.keep(&id, 1, streams(&[2])), "of one stream once");
+        assert_eq!(taken(&sessions, &id), [1, 2]);
+        assert!(taken(&sessions, &id).is_empty());
+        assert_eq!(sessions.table.lock().kept.total(), 0);
+        assert!(sessions.keep(&id, 1, streams(&[1, 2, 3])));
+        assert_eq!(sessions.table.lock().kept.total(), 3);
+        sessions.leave(&id);
         forward(&mut sessions, 61);
         sessions.sweep();
-        assert_eq!(sessions.table.lock().kept, 0);
+        assert_eq!(sessions.table.lock().kept.total(), 0);
+    }
+
+    #[test]
+    fn a_company_keeps_at_most_half_of_what_others_leave_free_and_a_session_what_one_connection_may() {
+        let sessions = sessions(9);
+        let ids = [(); 4].map(|()| sessions.issue(TOKEN, Wishes::default()).expect("issued"));
+        for id in &ids {
+            sessions.enter(id).expect("alive");
+        }
+        let [a, b, c, d] = &ids;
+        assert!(sessions.keep(a, 1, streams(&[1, 2, 3])));
+        assert!(!sessions.keep(b, 1, streams(&[1, 2])), "half of eight are four");
+        assert!(sessions.keep(b, 1, streams(&[1])));
+        assert!(
+            sessions.keep(a, 1, streams(&[1, 2])),
+            "what is there already is no more"
+        );
+        assert!(!sessions.keep(c, 2, streams(&[1, 2, 3])), "half of four are two");
+        assert!(sessions.keep(c, 2, streams(&[1, 2])));
+        assert!(sessions.keep(d, 3, streams(&[1])), "and there is some for the next");
+        let taken = sessions.take_kept(b);
+        assert_eq!((taken.followed.len(), taken.is_short), (1, true));
+        let taken = sessions.take_kept(b);
+        assert_eq!((taken.followed.len(), taken.is_short), (0, false), "told once");
+        assert!(!sessions.take_kept(a).is_short);
+        assert!(sessions.take_kept(c).is_short);
+        let all: Vec<u8> = (1..=6).collect();
+        sessions.take_kept(d);
+        assert!(
+            !sessions.keep(a, 1, streams(&all[..5])),
+            "half of eight are four, again"
+        );
+        let mut roomy = sessions;
+        roomy.terms.most_kept = 100;
+        assert!(roomy.keep(a, 1, streams(&all[..5])));
+        assert!(!roomy.keep(a, 1, streams(&all[5..])), "a session has five");
     }
 
     #[test]
@@ -427,9 +467,9 @@ mod tests {
                 for order in [[0, 1], [1, 0]] {
                     for (offset, opened, said_goodbye) in order.map(|at| leaves[at]) {
                         let leaving = Leaving::new(vec![followed(1, offset)], opened, said_goodbye);
-                        assert!(sessions.keep(&id, leaving));
+                        assert!(sessions.keep(&id, 1, leaving));
                     }
-                    let kept = sessions.take_kept(&id);
+                    let kept = sessions.take_kept(&id).followed;
                     assert_eq!(kept[0].subscription.cursor(), Offset(goes_on), "{older} {said_goodbye}");
                     assert_eq!(kept.len(), 1);
                 }

@@ -16,7 +16,7 @@ use crate::engine::connection::ConnectionKey;
 use crate::engine::resume::Resume;
 use crate::engine::subscription::Subscription;
 use crate::hub::worker::Worker;
-use crate::sessions::standing::{Errand, Followed, Leaving};
+use crate::sessions::standing::{Errand, Followed, Leaving, Taken};
 use bytes::Bytes;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -54,16 +54,8 @@ impl Broker {
         self.sessions.take_goodbye(session)
     }
 
-    /// Keeps what a connection of the session followed, until somebody takes it up or the session lapses.
-    pub fn keep(&self, session: &SessionId, leaving: Leaving) {
-        if !self.sessions.keep(session, leaving) {
-            // Nobody is there to be told; the next transport begins with nothing, as after a restart.
-            self.metrics.count_refusal(Code::LimitSubscriptions);
-        }
-    }
-
     /// What is kept of the session's sockets; it is not kept any more.
-    pub fn take_kept(&self, session: &SessionId) -> Vec<Followed> {
+    pub fn take_kept(&self, session: &SessionId) -> Taken {
         self.sessions.take_kept(session)
     }
 
@@ -135,6 +127,17 @@ impl Seat {
         match &self.entry {
             Entry::Session(session) => Some(session),
             Entry::Channels(_) | Entry::Notices { .. } => None,
+        }
+    }
+
+    /// Keeps what a connection of the session followed, until somebody takes it up or the session lapses. If
+    /// there is no room, who comes next is told.
+    pub fn keep(&self, leaving: Leaving) {
+        let company = self.access.token.company_id;
+        if let Some(session) = self.session()
+            && !self.broker.sessions.keep(session, company, leaving)
+        {
+            self.broker.metrics.count_refusal(Code::LimitSubscriptions);
         }
     }
 

@@ -110,7 +110,7 @@ catalogue! {
     LimitText = "limit.text", 400, None, false, "Use a shorter text, or raise STREAMGATE_MAX_TEXT_BYTES.";
     LimitMeta = "limit.meta", 400, None, false, "Store less, or raise STREAMGATE_MAX_META_BYTES.";
     LimitPatterns = "limit.patterns", 400, None, false, "Use fewer patterns, or raise STREAMGATE_MAX_PATTERNS.";
-    LimitSubscriptions = "limit.subscriptions", 429, None, true, "Unsubscribe from something, or raise STREAMGATE_MAX_SUBSCRIPTIONS.";
+    LimitSubscriptions = "limit.subscriptions", 429, None, true, "Unsubscribe from something, or raise STREAMGATE_MAX_SUBSCRIPTIONS or STREAMGATE_MAX_KEPT_SUBSCRIPTIONS.";
     LimitConnections = "limit.connections", 429, None, true, "Close connections or try later, or raise STREAMGATE_MAX_CONNECTIONS or STREAMGATE_MAX_COMPANY_CONNECTIONS.";
     LimitSessions = "limit.sessions", 429, None, true, "Let sessions lapse, or raise STREAMGATE_MAX_SESSIONS or STREAMGATE_MAX_TOKEN_SESSIONS.";
     LimitFilter = "limit.filter", 400, None, false, "Use fewer, shorter or flatter filters, or raise STREAMGATE_MAX_FILTER_BYTES or STREAMGATE_MAX_FILTERS.";

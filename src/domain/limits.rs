@@ -46,7 +46,7 @@ pub struct Limits {
     /// Most of those that may be one token's.
     #[arg(long, env = "STREAMGATE_MAX_TOKEN_SESSIONS", default_value_t = 50_000, value_parser = at_least_1)]
     pub max_token_sessions: usize,
-    /// Most subscriptions kept of sockets that have ended, for the session's next HTTP transport.
+    /// Most subscriptions kept of ended sockets for the session's next HTTP transport; a company has half of what others leave free.
     #[arg(long, env = "STREAMGATE_MAX_KEPT_SUBSCRIPTIONS", default_value_t = 100_000, value_parser = at_least_1)]
     pub max_kept_subscriptions: usize,
     /// Most streams one company may have.

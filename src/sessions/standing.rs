@@ -14,8 +14,8 @@ use crate::engine::subscription::{Subscription, Terms};
 use crate::sessions::pipe::Inlet;
 use crate::sessions::{Sessions, Table};
 use bytes::Bytes;
-use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
@@ -169,14 +169,61 @@ pub(super) struct Belongings {
     standing: Option<mpsc::Sender<Errand>>,
     /// What its sockets followed that have ended.
     kept: BTreeMap<StreamId, Kept>,
+    /// Whether there was no room for more of that.
+    is_short: bool,
+    /// Whose session it is, once something is kept.
+    company: i64,
     /// The goodbye that nobody was there to read.
     goodbye: Option<Bytes>,
 }
 
-impl Belongings {
-    /// How many subscriptions are kept.
-    pub(super) fn kept(&self) -> usize {
-        self.kept.len()
+/// What was kept of a session's sockets.
+#[derive(Default)]
+pub struct Taken {
+    /// What they followed.
+    pub followed: Vec<Followed>,
+    /// Whether they followed more, for which there was no room.
+    pub is_short: bool,
+}
+
+/// How many subscriptions are kept, and whose.
+#[derive(Default)]
+pub(super) struct Counts {
+    total: usize,
+    by_company: HashMap<i64, usize>,
+}
+
+impl Counts {
+    /// How many more a company may keep where there is room for `most`: it has at most half of what the
+    /// others leave free, so that there is always some for who comes next.
+    fn room(&self, company: i64, most: usize) -> usize {
+        let own = self.by_company.get(&company).copied().unwrap_or(0);
+        let free = most.saturating_sub(self.total - own);
+        free.div_ceil(2).saturating_sub(own)
+    }
+
+    fn add(&mut self, company: i64, count: usize) {
+        self.total += count;
+        *self.by_company.entry(company).or_default() += count;
+    }
+
+    /// What a session had is not kept any more.
+    pub(super) fn let_go(&mut self, of: &Belongings) {
+        self.total -= of.kept.len();
+        if let Entry::Occupied(mut count) = self.by_company.entry(of.company) {
+            *count.get_mut() -= of.kept.len();
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn total(&self) -> usize {
+        assert_eq!(self.total, self.by_company.values().sum::<usize>());
+        assert!(self.by_company.values().all(|count| *count > 0));
+        self.total
     }
 }
 
@@ -192,6 +239,7 @@ impl Table {
             && let Some(belongings) = &known.get().belongings
             && belongings.standing.is_none()
             && belongings.kept.is_empty()
+            && !belongings.is_short
             && belongings.goodbye.is_none()
         {
             known.get_mut().belongings = None;
@@ -276,44 +324,48 @@ impl Sessions {
         goodbye
     }
 
-    /// Keeps what a connection followed until the session lapses, or somebody takes it up. Returns whether
-    /// there was room.
-    pub fn keep(&self, id: &SessionId, leaving: Leaving) -> bool {
+    /// Keeps what a connection of a company followed until the session lapses, or somebody takes it up. Returns
+    /// whether there was room; if not, who takes up the rest is told.
+    ///
+    /// A session keeps as much as one connection may follow, a company half of what the others leave free.
+    pub fn keep(&self, id: &SessionId, company: i64, leaving: Leaving) -> bool {
         let Leaving { followed, left } = leaving;
         let new = followed.into_iter().map(|followed| Kept { followed, left });
         let mut new: BTreeMap<StreamId, Kept> = new.map(|new| (new.followed.stream, new)).collect();
         let mut table = self.table.lock();
+        let in_all = table.kept.room(company, self.terms.most_kept);
         let Some(belongings) = table.belongings(id) else {
             return true;
         };
-        let before = belongings.kept.len();
-        new.retain(|stream, new| belongings.kept.get(stream).is_none_or(|old| new.outdoes(old)));
-        let more = new
-            .keys()
-            .filter(|stream| !belongings.kept.contains_key(stream))
-            .count();
-        let has_room = table.kept + more <= self.terms.most_kept;
-        if has_room && let Some(belongings) = table.belongings(id) {
-            belongings.kept.extend(new);
-            debug_assert_eq!(belongings.kept.len(), before + more);
-            table.kept += more;
+        let kept = &mut belongings.kept;
+        new.retain(|stream, new| kept.get(stream).is_none_or(|old| new.outdoes(old)));
+        let more = new.keys().filter(|stream| !kept.contains_key(stream)).count();
+        let has_room = more <= in_all && kept.len() + more <= self.terms.most_kept_each;
+        if !has_room {
+            belongings.is_short = true;
+        } else if !new.is_empty() {
+            kept.extend(new);
+            belongings.company = company;
+            table.kept.add(company, more);
         }
         table.tidy(id);
         has_room
     }
 
     /// What the session's sockets followed that have ended; it is not kept any more.
-    pub fn take_kept(&self, id: &SessionId) -> Vec<Followed> {
+    pub fn take_kept(&self, id: &SessionId) -> Taken {
         let mut table = self.table.lock();
-        let Some(known) = table.sessions.get_mut(id) else {
-            return Vec::new();
+        let Table { sessions, kept, .. } = &mut *table;
+        let known = sessions.get_mut(id);
+        let Some(belongings) = known.and_then(|known| known.belongings.as_mut()) else {
+            return Taken::default();
         };
-        let Some(belongings) = &mut known.belongings else {
-            return Vec::new();
-        };
-        let kept = std::mem::take(&mut belongings.kept);
-        table.kept -= kept.len();
+        kept.let_go(belongings);
+        let followed = std::mem::take(&mut belongings.kept);
+        let is_short = std::mem::take(&mut belongings.is_short);
         table.tidy(id);
-        kept.into_values().map(|kept| kept.followed).collect()
+        drop(table);
+        let followed = followed.into_values().map(|kept| kept.followed).collect();
+        Taken { followed, is_short }
     }
 }

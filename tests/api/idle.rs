@@ -83,6 +83,7 @@ impl World {
             most: 10,
             most_each: 10,
             most_kept: 10,
+            most_kept_each: 10,
         };
         let sessions = Sessions::new(catalogue.key_for("idle"), terms, now_ms(), Arc::clone(&metrics));
         let hub = Arc::new(Hub::new(1_000, Arc::clone(&metrics)));

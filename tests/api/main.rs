@@ -26,6 +26,7 @@ mod hostile;
 mod idempotency;
 mod idle;
 mod jwt;
+mod kept;
 mod lane;
 mod limits;
 mod lists;

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 const EACH: usize = 40;
 
 /// Says goodbye and reads all that was sent before the answer to it.
-async fn close(mut socket: Socket) -> Vec<Value> {
+pub async fn close(mut socket: Socket) -> Vec<Value> {
     socket.socket.close(None).await.expect("a goodbye");
     let mut last = Vec::new();
     while let Some(Ok(message)) = socket.socket.next().await {

@@ -149,6 +149,11 @@ impl Conversation {
         }
     }
 
+    /// Whether its words leave by HTTP responses.
+    pub fn is_relayed(&self) -> bool {
+        self.line.relay().is_some()
+    }
+
     /// Whether somebody takes what is said.
     pub fn is_attached(&self) -> bool {
         self.relay().is_attached()

@@ -8,12 +8,11 @@ mod leaving;
 
 pub(super) use leaving::leave;
 
-use crate::broker::{Broker, Seat, Subscribed};
+use crate::broker::{Seat, Subscribed};
 use crate::domain::error::{Code, Refusal};
 use crate::domain::event::Wire;
 use crate::domain::id::StreamId;
 use crate::domain::position::{Offset, Position};
-use crate::domain::session_id::SessionId;
 use crate::protocol::conversation::{Conversation, Errands, Unsaid};
 use crate::protocol::frame;
 use crate::protocol::line::Ending;
@@ -68,13 +67,26 @@ fn run_errand(at: &Rc<Conversation>, errand: Errand) {
     }
 }
 
-/// What the session's last socket followed is followed here now.
+/// What the session's ended sockets followed is followed here now.
 fn take_up_kept(at: &Conversation) {
-    if let Some(session) = at.seat.session() {
-        for followed in at.seat.broker().take_kept(session) {
-            take_up(at, &followed);
-        }
+    let Some(session) = at.seat.session() else {
+        return;
+    };
+    let kept = at.seat.broker().take_kept(session);
+    if kept.is_short {
+        let text = "the session followed more than there was room to keep while it moved: subscribe again";
+        tell_of(at, &Refusal::new(Code::LimitSubscriptions, text));
     }
+    kept.followed.iter().for_each(|followed| take_up(at, followed));
+}
+
+/// Tells what became of something that is followed; as it would be told if it had been asked for just now.
+fn tell_of(at: &Conversation, refusal: &Refusal) {
+    let text = wire::refuse("null", refusal);
+    at.reply(match at.is_relayed() {
+        true => wire::line(text),
+        false => frame::text(&text),
+    });
 }
 
 /// Follows what another connection followed; a gap, and what is not followed any more, is told.
@@ -235,16 +247,16 @@ fn hand_over(at: &Conversation, answer: oneshot::Sender<Estate>) {
         lines: at.take_unsaid().chunks().cloned().collect(),
     };
     at.end(Ending::Refused(Code::SessionMoved));
-    if let (Err(estate), Some(session)) = (answer.send(estate), at.seat.session()) {
-        lay_down(at.seat.broker(), session, estate);
+    if let Err(estate) = answer.send(estate) {
+        lay_down(&at.seat, estate);
     }
 }
 
 /// Nobody takes it: it is kept for who comes next.
-fn lay_down(broker: &Broker, session: &SessionId, estate: Estate) {
+fn lay_down(seat: &Seat, estate: Estate) {
     let Estate { mut followed, lines } = estate;
     begin_before(&mut followed, &firsts(lines.iter()));
-    broker.keep(session, Leaving::for_good(followed));
+    seat.keep(Leaving::for_good(followed));
 }
 
 /// A socket opens on a session: it takes over what the session follows by HTTP, before it is heard.
@@ -273,10 +285,7 @@ pub(super) fn take_over(at: &Rc<Conversation>) {
 
 fn inherit(at: &Conversation, estate: Estate) {
     if at.is_over() {
-        if let Some(session) = at.seat.session() {
-            lay_down(at.seat.broker(), session, estate);
-        }
-        return;
+        return lay_down(&at.seat, estate);
     }
     for line in estate.lines.iter().flat_map(wire::lines) {
         at.reply(frame::text(wire::text(&line)));

@@ -17,7 +17,8 @@ pub use outward::{Framing, array};
 pub use places::{Places, Told, lines, text};
 pub use query::EventsQuery;
 pub use render::{
-    acknowledge, drop_event, drop_line, event, event_deflated, event_line, gap, gap_line, goaway, refuse, subscribed,
+    acknowledge, drop_event, drop_line, event, event_deflated, event_line, gap, gap_line, goaway, line, refuse,
+    subscribed,
 };
 
 use crate::broker::{Following, From};

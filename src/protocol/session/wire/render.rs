@@ -74,7 +74,7 @@ pub fn event_line(event: &Event) -> Bytes {
 }
 
 /// JSON as one line: a line break in it stands between its tokens, where a blank is as good.
-fn line(json: String) -> Bytes {
+pub fn line(json: String) -> Bytes {
     let mut bytes = json.into_bytes();
     for byte in &mut bytes {
         if matches!(byte, b'\n' | b'\r') {
