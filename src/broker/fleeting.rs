@@ -82,16 +82,20 @@ impl Table {
 impl Broker {
     /// The stream that is not declared and exists for now.
     pub(super) fn find_fleeting(&self, target: &Target) -> Option<Arc<Stream>> {
-        let mut table = self.fleeting.0.lock();
-        let found = table.find(target);
-        let Target::Path(path) = target else {
-            return found;
-        };
-        if found.is_some() || !path.is_notices() || self.catalogue.company_by_name(path.company()).is_none() {
-            return found;
-        }
+        self.find_undeclared(&mut self.fleeting.0.lock(), target)
+    }
+
+    /// The stream that there is, declared meanwhile or not at all; a company's notices there always are.
+    fn find_undeclared(&self, table: &mut Table, target: &Target) -> Option<Arc<Stream>> {
         // Somebody may have declared it since it was looked for.
-        self.catalogue.find(target).or_else(|| Some(table.make(path)))
+        let found = self.catalogue.find(target).or_else(|| table.find(target));
+        match target {
+            Target::Path(path) if found.is_none() && path.is_notices() => {
+                self.catalogue.company_by_name(path.company())?;
+                Some(table.make(path))
+            }
+            _ => found,
+        }
     }
 
     /// The stream to be followed, which the worker listens to from now on.
@@ -107,12 +111,8 @@ impl Broker {
             worker.listen(stream.id);
             return Ok(stream);
         }
-        if is_lasting(target) {
-            self.find_fleeting(target);
-        }
         let mut table = self.fleeting.0.lock();
-        // Somebody may have declared it since it was looked for.
-        let found = match self.catalogue.find(target).or_else(|| table.find(target)) {
+        let found = match self.find_undeclared(&mut table, target) {
             None if following.fleeting => self.make_fleeting(&mut table, access, target)?,
             found => found,
         };
@@ -246,8 +246,4 @@ impl Gone {
         });
         taken
     }
-}
-
-fn is_lasting(target: &Target) -> bool {
-    matches!(target, Target::Path(path) if path.is_notices())
 }

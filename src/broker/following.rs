@@ -65,10 +65,12 @@ impl Broker {
             From::Last(count) => Resume::last(&view, count),
             From::Kept(epoch, subscription) => Resume::since(&view, subscription.position(epoch)),
         };
-        let subscription = match (resume.cursor < view.head, following.from) {
-            (true, From::Kept(_, kept)) if resume.told.is_none() => Subscription::behind(resume.cursor, kept.state()),
-            (true, _) => Subscription::replay(resume.cursor),
-            (false, _) => Subscription::live(resume.cursor),
+        let subscription = match (resume.subscription(&view), following.from) {
+            // It is behind as it was.
+            (begun, From::Kept(_, kept)) if begun.state() != State::Live && resume.told.is_none() => {
+                Subscription::behind(resume.cursor, kept.state())
+            }
+            (begun, _) => begun,
         };
         let terms = following.terms.map(Box::new);
         worker.shard.borrow_mut().subscribe(key, stream.id, subscription, terms);

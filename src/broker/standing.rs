@@ -14,7 +14,6 @@ use crate::domain::token::Access;
 use crate::domain::visitor::Visitor;
 use crate::engine::connection::ConnectionKey;
 use crate::engine::resume::Resume;
-use crate::engine::subscription::Subscription;
 use crate::hub::worker::Worker;
 use crate::sessions::standing::{Errand, Followed, Leaving, Taken};
 use bytes::Bytes;
@@ -95,10 +94,7 @@ impl Broker {
         let found = self.catalogue.find(&target).or_else(|| self.find_fleeting(&target))?;
         let view = self.log.open(&found);
         let resume = Resume::since(&view, position);
-        let subscription = match resume.cursor < view.head {
-            true => Subscription::replay(resume.cursor),
-            false => Subscription::live(resume.cursor),
-        };
+        let subscription = resume.subscription(&view);
         let is_there = worker.shard.borrow_mut().relocate(key, stream, subscription);
         worker.mailbox.ring();
         resume.told.filter(|_| is_there)

@@ -5,6 +5,7 @@
 
 use crate::domain::position::{Gap, GapReason, Offset, Position};
 use crate::engine::ledger::View;
+use crate::engine::subscription::Subscription;
 
 /// How a reader's position and the stream go together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +81,14 @@ impl Resume {
             behind: view.head.0,
             missing: gap.count(),
             told: Some(gap),
+        }
+    }
+
+    /// A subscription that goes on here.
+    pub fn subscription(&self, view: &View) -> Subscription {
+        match self.cursor < view.head {
+            true => Subscription::replay(self.cursor),
+            false => Subscription::live(self.cursor),
         }
     }
 
