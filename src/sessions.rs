@@ -387,6 +387,7 @@ mod tests {
             subscription: Subscription::live(Offset(offset)),
             terms: None,
             wire: Wire::Session,
+            hold: None,
         }
     }
 

@@ -1,8 +1,8 @@
 //! Streams that nobody declared: they keep nothing, and exist while somebody listens.
 //!
 //! Knows nothing of channels or notices, whose clients need them. Invariants: a worker that listens is
-//! known to the hub before this lock is let go, so no stream fades under a new subscriber; there are
-//! no more of them than a company may have streams; nothing of them reaches the disk.
+//! known to the hub before this lock is let go, so no stream fades under a new subscriber, nor under
+//! one that is between two connections; there are no more of them than a company may have streams; nothing of them reaches the disk.
 
 use crate::broker::{Broker, Following};
 use crate::catalogue::now_ms;
@@ -14,8 +14,9 @@ use crate::domain::stream::{Rules, Stream, Target};
 use crate::domain::token::Access;
 use crate::hub::worker::Worker;
 use parking_lot::Mutex;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// How long a publication may be on its way from finding its stream to its place in the log's queue.
@@ -33,6 +34,8 @@ struct Table {
     counts: HashMap<String, usize>,
     /// Those that somebody is declaring, which do not fade meanwhile.
     held: HashSet<StreamId>,
+    /// Those that somebody is about to follow again, and how many are; as little do they.
+    awaited: HashMap<StreamId, usize>,
 }
 
 impl Table {
@@ -164,14 +167,24 @@ impl Broker {
         self.fade(&mut table, stream);
     }
 
-    /// Lets a stream that is not declared go, unless it lasts, is being declared or somebody listens.
+    /// Lets a stream that is not declared go, unless it lasts, is being declared or awaited, or somebody listens.
     fn fade(&self, table: &mut Table, stream: &StreamId) {
-        let lasts = table.paths.get(stream).is_none_or(Path::is_notices) || table.held.contains(stream);
-        if !lasts && !self.hub.has_listener(stream) {
+        let lasts = table.paths.get(stream).is_none_or(Path::is_notices);
+        let is_held = table.held.contains(stream) || table.awaited.contains_key(stream);
+        if !lasts && !is_held && !self.hub.has_listener(stream) {
             table.remove(stream);
             self.log.forget(stream);
             self.gone.leave(*stream);
         }
+    }
+
+    /// Has a stream wait for who is about to follow it again, if it would fade otherwise.
+    pub(super) fn hold(self: &Arc<Self>, stream: &StreamId) -> Option<Hold> {
+        let mut table = self.fleeting.0.lock();
+        table.paths.get(stream).filter(|path| !path.is_notices())?;
+        *table.awaited.entry(*stream).or_default() += 1;
+        let (broker, stream) = (Arc::downgrade(self), *stream);
+        Some(Hold { broker, stream })
     }
 
     /// The id that a stream is to have which is declared at a path: that of who is followed there already, so
@@ -220,6 +233,29 @@ impl Broker {
         worker.ignore(from);
         // Other workers still have to see how far it came.
         self.gone.leave(*from);
+    }
+}
+
+/// Has a stream that nobody declared wait, as long as this is there.
+pub(super) struct Hold {
+    /// Sessions keep holds, and the broker keeps sessions.
+    broker: Weak<Broker>,
+    stream: StreamId,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let Some(broker) = self.broker.upgrade() else {
+            return;
+        };
+        let mut table = broker.fleeting.0.lock();
+        if let Entry::Occupied(mut count) = table.awaited.entry(self.stream) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+                broker.fade(&mut table, &self.stream);
+            }
+        }
     }
 }
 

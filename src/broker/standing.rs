@@ -17,6 +17,7 @@ use crate::engine::resume::Resume;
 use crate::hub::worker::Worker;
 use crate::sessions::standing::{Errand, Followed, Leaving, Taken};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -71,9 +72,21 @@ impl Broker {
                 subscription,
                 terms,
                 wire,
+                hold: None,
             })
         });
         followed.collect()
+    }
+
+    /// Ends what a connection follows, and returns what it was, for another to take up: streams that nobody
+    /// declared wait for it.
+    pub fn leave_behind<P>(self: &Arc<Self>, worker: &Worker<P>, key: ConnectionKey) -> Vec<Followed> {
+        let mut followed = self.all_followed(worker, key);
+        for followed in &mut followed {
+            followed.hold = self.hold(&followed.stream).map(|hold| Box::new(hold) as Box<_>);
+        }
+        self.unsubscribe_all(worker, key);
+        followed
     }
 
     /// How a stream is numbered, if there is one.

@@ -87,7 +87,6 @@ pub struct Estate {
 }
 
 /// A subscription without its connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Followed {
     /// The stream.
     pub stream: StreamId,
@@ -99,6 +98,8 @@ pub struct Followed {
     pub terms: Option<Box<Terms>>,
     /// The form in which its events were given.
     pub wire: Wire,
+    /// What has the stream be there as long as this is kept, if it needs that.
+    pub hold: Option<Box<dyn Send>>,
 }
 
 impl Followed {

@@ -1,7 +1,8 @@
 //! What is kept of a session between two transports, and who is told of what is not.
 
 use crate::moving::close;
-use crate::outflow::offsets;
+use crate::outflow::{Outflow, offsets};
+use crate::stage::{Socket, Stage};
 use crate::transports::{publish, stage};
 use serde_json::{Value, json};
 
@@ -35,5 +36,94 @@ async fn who_reads_next_is_told_that_there_was_no_room_to_keep_what_was_followed
     assert_eq!(came.len(), 1, "{came:?}");
     lost(&came[0], 429, "limit.subscriptions");
     assert_eq!(stage.poll(&two).await, Vec::<Value>::new(), "once");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_next_is_told_what_is_not_followed_any_more() {
+    let stage = stage(&["--poll-time", "1s"]).await;
+    let gone = stage.add_stream(&stage.alice, "/acme/gone", 10).await;
+    let session = stage.session(&stage.alice).await;
+    let mut socket = stage.connect(&session).await;
+    socket.subscribe("/acme/gone").await;
+    socket.subscribe("/acme/door").await;
+    close(socket).await;
+    let path = format!("/v5.0/acme/stream/{gone}");
+    assert_eq!(stage.request("DELETE", &path, Some(&stage.alice), "").await.status, 200);
+    let came = stage.poll(&session).await;
+    assert_eq!(came.len(), 1, "{came:?}");
+    lost(&came[0], 404, "stream.unknown");
+    let text = came[0]["head"]["errors"][0].as_str().expect("a sentence");
+    assert!(
+        text.starts_with(&format!("{gone} is not followed any more: ")),
+        "{text}"
+    );
+    publish(&stage, "/acme/door", 1).await;
+    assert_eq!(offsets(&stage.poll(&session).await), [1]);
+    stage.end().await;
+}
+
+/// A socket of a session that follows a stream which nobody declared, and nobody else does.
+async fn alone(stage: &Stage, session: &str) -> Socket {
+    let mut client = stage.channels(&stage.alice.token).await;
+    client.join("lobby").await;
+    let mut socket = stage.connect(session).await;
+    socket.subscribe("/acme/lobby").await;
+    client.socket.close(None).await.expect("a goodbye");
+    stage.until_metric("subscriptions", 1).await;
+    socket
+}
+
+/// What publishing to it comes to.
+async fn publish_there(stage: &Stage) -> u16 {
+    let body = json!({"path": "/acme/lobby", "elems": {}}).to_string();
+    let answer = stage
+        .request("POST", "/v5.0/acme/event", Some(&stage.alice), &body)
+        .await;
+    answer.status
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_nobody_declared_waits_for_the_session_that_moves() {
+    let stage = stage(&["--poll-time", "10ms"]).await;
+    let session = stage.session(&stage.alice).await;
+    let mut socket = alone(&stage, &session).await;
+    let mut at = 0;
+    for _ in 0..3 {
+        assert_eq!(publish_there(&stage).await, 201);
+        assert_eq!(socket.json().await["offset"], at + 1);
+        close(socket).await;
+        // Nobody listens now.
+        let mut lines = Outflow::open(&stage, &session, "streaming").await;
+        stage.until_metric("subscriptions", 1).await;
+        assert_eq!(publish_there(&stage).await, 201);
+        assert_eq!(lines.line().await["offset"], at + 2);
+        socket = stage.connect(&session).await;
+        // Nothing is answered before everything is taken over.
+        socket.assert_quiet().await;
+        at += 2;
+    }
+    drop(socket);
+    stage.until_metric("sessions", 0).await;
+    assert_eq!(publish_there(&stage).await, 404, "it is no more");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_nobody_declared_waits_no_longer_than_its_session_lasts_or_is_wanted() {
+    let stage = stage(&[]).await;
+    let session = stage.session(&stage.alice).await;
+    close(alone(&stage, &session).await).await;
+    assert_eq!(publish_there(&stage).await, 201);
+    stage.until_metric("sessions", 0).await;
+    assert_eq!(publish_there(&stage).await, 404);
+    // Who opens a socket subscribes anew.
+    let session = stage.session(&stage.alice).await;
+    close(alone(&stage, &session).await).await;
+    assert_eq!(publish_there(&stage).await, 201);
+    let mut socket = stage.connect(&session).await;
+    socket.assert_quiet().await;
+    assert_eq!(publish_there(&stage).await, 404);
+    drop(socket);
     stage.end().await;
 }

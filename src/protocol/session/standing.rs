@@ -89,7 +89,7 @@ fn tell_of(at: &Conversation, refusal: &Refusal) {
     });
 }
 
-/// Follows what another connection followed; a gap, and what is not followed any more, is told.
+/// Follows what another connection followed; a gap, or that it cannot be followed any more, is told.
 fn take_up(at: &Conversation, followed: &Followed) {
     let broker = at.seat.broker();
     if matches!(followed.wire, Wire::Drops | Wire::DropLines) {
@@ -98,8 +98,11 @@ fn take_up(at: &Conversation, followed: &Followed) {
     let taken = broker.take_up(&at.desk, at.key, &at.seat.access, followed);
     match taken {
         Ok(subscribed) => tell(at, &subscribed),
-        // A stream that was deleted ends in silence everywhere.
-        Err(refusal) => broker.metrics().count_refusal(refusal.code),
+        Err(refusal) => {
+            broker.metrics().count_refusal(refusal.code);
+            let text = format!("{} is not followed any more: {refusal}", followed.stream);
+            tell_of(at, &Refusal::new(refusal.code, text));
+        }
     }
 }
 
@@ -243,7 +246,7 @@ fn begin_before(followed: &mut [Followed], firsts: &HashMap<StreamId, Offset>) {
 /// Gives everything to the socket that takes the session over, and ends.
 fn hand_over(at: &Conversation, answer: oneshot::Sender<Estate>) {
     let estate = Estate {
-        followed: at.seat.broker().all_followed(&at.desk, at.key),
+        followed: at.seat.broker().leave_behind(&at.desk, at.key),
         lines: at.take_unsaid().chunks().cloned().collect(),
     };
     at.end(Ending::Refused(Code::SessionMoved));

@@ -25,12 +25,13 @@ const MAX_EVENT_BYTES: usize = 1 << 30;
 pub(in crate::protocol::session) fn leave(at: &Conversation) {
     let said_goodbye = at.ending() == Some(Ending::Peer);
     let may_come_again = said_goodbye || matches!(at.ending(), Some(Ending::Lost | Ending::Dead));
-    let broker = at.seat.broker();
-    let mut followed = broker.all_followed(&at.desk, at.key);
-    if followed.is_empty() || !may_come_again {
+    if !may_come_again {
         return;
     }
-    broker.unsubscribe_all(&at.desk, at.key);
+    let mut followed = at.seat.broker().leave_behind(&at.desk, at.key);
+    if followed.is_empty() {
+        return;
+    }
     let streams = followed.iter().map(|followed| followed.stream).collect();
     let parted = part(&take_outbox(at), at.is_broken(), &streams);
     begin_before(&mut followed, &parted.firsts);
