@@ -6,9 +6,11 @@ use crate::domain::event::{Draft, Stamp, Wire};
 use crate::domain::id::SYSTEM;
 use crate::domain::path::Path;
 use crate::domain::payload::Payload;
+use crate::domain::position::Position;
 use crate::domain::stream::{Rules, Stream};
 use crate::engine::filter::Filter;
 use crate::engine::ledger::{Ledger, Page, Reading};
+use crate::engine::resume::Resume;
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::io::IoSlice;
@@ -44,6 +46,8 @@ enum Happening {
     Miss(u8, u8),
     /// The worker looks into its mailbox.
     Deliver,
+    /// The worker asks for a page for whoever is behind, which comes later.
+    Ask,
     /// The worker reads pages for whoever is behind.
     Read,
     /// A connection's socket takes some bytes.
@@ -52,6 +56,9 @@ enum Happening {
     /// wants all of it or every third event.
     Subscribe(usize, u8, u64, WhenSlow, bool),
     Unsubscribe(usize, u8),
+    /// A connection's reader says where it is in a stream: so many events before its head, or else beyond it,
+    /// as who knows another numbering may.
+    GoBack(usize, u8, Option<u64>),
 }
 
 fn when_slow() -> impl Strategy<Value = WhenSlow> {
@@ -63,11 +70,14 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         4 => (0..2_u8, 1..9_u8).prop_map(|(stream, count)| Happening::Publish(stream, count)),
         1 => (0..2_u8, 1..9_u8).prop_map(|(stream, count)| Happening::Miss(stream, count)),
         4 => Just(Happening::Deliver),
+        2 => Just(Happening::Ask),
         3 => Just(Happening::Read),
         4 => (0..CONNECTIONS, 1..200_usize).prop_map(|(at, bytes)| Happening::Drain(at, bytes)),
         2 => (0..CONNECTIONS, 0..2_u8, 0..20_u64, when_slow(), any::<bool>())
             .prop_map(|(at, stream, back, slow, all)| Happening::Subscribe(at, stream, back, slow, all)),
         1 => (0..CONNECTIONS, 0..2_u8).prop_map(|(at, stream)| Happening::Unsubscribe(at, stream)),
+        2 => (0..CONNECTIONS, 0..2_u8, proptest::option::weighted(0.9, 0..20_u64))
+            .prop_map(|(at, stream, back)| Happening::GoBack(at, stream, back)),
     ];
     proptest::collection::vec(any, 1..120)
 }
@@ -78,6 +88,8 @@ struct World {
     capacities: [u64; 2],
     mail: Vec<Arc<Event>>,
     missed: bool,
+    /// What was read of the log and has not come yet.
+    pages: Vec<(Read, Vec<Arc<Event>>)>,
     keys: Vec<ConnectionKey>,
     /// What each connection has received and not yet been checked for.
     received: Vec<Vec<u8>>,
@@ -115,6 +127,7 @@ impl World {
             capacities,
             mail: Vec::new(),
             missed: false,
+            pages: Vec::new(),
             keys,
             received: vec![Vec::new(); CONNECTIONS],
             expected: HashMap::new(),
@@ -167,6 +180,7 @@ impl World {
                 self.missed = true;
             }
             Happening::Deliver => self.deliver(),
+            Happening::Ask => self.ask(),
             Happening::Read => self.read(),
             Happening::Drain(at, bytes) => self.drain(at, bytes),
             Happening::Subscribe(at, stream, back, slow, all) => self.follow(at, stream, back, slow, all),
@@ -175,6 +189,31 @@ impl World {
                 self.drain(at, usize::MAX);
                 self.shard.unsubscribe(self.keys[at], &StreamId::new([stream; 12]));
                 self.expected.remove(&(at, stream));
+            }
+            Happening::GoBack(at, stream, back) => self.go_back(at, stream, back),
+        }
+    }
+
+    /// What waits is read first, as its reader would otherwise be told of it twice; then all that is after
+    /// the place, or is told as gone, whatever was asked for before.
+    fn go_back(&mut self, at: usize, stream: u8, back: Option<u64>) {
+        self.drain(at, usize::MAX);
+        let (id, key) = (StreamId::new([stream; 12]), self.keys[at]);
+        let view = self.ledger.open(&self.stream(stream));
+        let place = back.map(|back| view.head.0.saturating_sub(back));
+        let position = Position {
+            epoch: Some(view.epoch),
+            offset: Offset(place.unwrap_or(view.head.0 + 1)),
+        };
+        let resume = Resume::since(&view, position);
+        assert_eq!(resume.told.is_some(), place.is_none());
+        let follows = self.expected.get_mut(&(at, stream));
+        let is_there = self.shard.relocate(key, &id, resume.subscription(&view));
+        assert_eq!(is_there, follows.is_some());
+        if let Some(expected) = follows {
+            expected.next = place.unwrap_or(0) + 1;
+            if let Some(gap) = resume.told {
+                self.shard.reply(key, (DIALECT.gap)(&id, None, &gap));
             }
         }
     }
@@ -187,18 +226,50 @@ impl World {
         }
     }
 
-    fn read(&mut self) {
-        while let Some(read) = self.shard.next_read() {
-            let head = self.ledger.head(&read.stream);
-            let page = match read.part {
-                Part::All => self.page(&read.stream, read.after),
-                Part::Newest => self.page(&read.stream, head.previous().max(read.after)),
-                Part::Nothing => Page {
-                    events: Vec::new(),
-                    head,
+    /// A page from the disk: it is of now, and comes when others have had their turn.
+    fn ask(&mut self) {
+        if let Some(read) = self.shard.next_read() {
+            let events = match read.part {
+                Part::All => self.page(&read.stream, read.after).events,
+                Part::Newest | Part::Nothing => Vec::new(),
+            };
+            self.pages.push((read, events));
+        }
+    }
+
+    /// How far the stream is, is asked when it comes, as the log does; and what was in
+    /// memory is read then.
+    fn arrive(&mut self) {
+        for (read, events) in std::mem::take(&mut self.pages) {
+            let page = match events.last() {
+                Some(_) => Page {
+                    head: self.ledger.head(&read.stream),
+                    events,
                     keeps: true,
                 },
+                None => self.read_now(&read),
             };
+            self.shard.on_page(&read, &page);
+        }
+    }
+
+    fn read_now(&self, read: &Read) -> Page {
+        let head = self.ledger.head(&read.stream);
+        match read.part {
+            Part::All => self.page(&read.stream, read.after),
+            Part::Newest => self.page(&read.stream, head.previous().max(read.after)),
+            Part::Nothing => Page {
+                events: Vec::new(),
+                head,
+                keeps: true,
+            },
+        }
+    }
+
+    fn read(&mut self) {
+        self.arrive();
+        while let Some(read) = self.shard.next_read() {
+            let page = self.read_now(&read);
             self.shard.on_page(&read, &page);
         }
     }
