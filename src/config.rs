@@ -55,7 +55,7 @@ pub struct Config {
     /// Silence after which a socket is pinged.
     #[arg(long, env = "STREAMGATE_PING_INTERVAL", default_value = "25s", value_parser = duration)]
     pub ping_interval: Duration,
-    /// Silence after which a socket's peer counts as dead.
+    /// Silence after which a socket's peer counts as dead; as long may a client take nothing of an HTTP answer.
     #[arg(long, env = "STREAMGATE_DEAD_AFTER", default_value = "60s", value_parser = duration)]
     pub dead_after: Duration,
     /// Longest time that a poll waits for something.

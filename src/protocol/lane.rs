@@ -82,9 +82,9 @@ enum Read {
 }
 
 impl Lane {
-    /// Answers what it can; returns the connection with what has come and is for the `App`. An error
+    /// Answers what it can; returns the connection, and what has come and is for the `App`. An error
     /// is the connection's end, of whatever kind.
-    pub async fn serve(&self, socket: Socket, peer: Option<SocketAddr>) -> io::Result<Socket> {
+    pub async fn serve(&self, socket: Socket, peer: Option<SocketAddr>) -> io::Result<(Socket, BytesMut)> {
         let since = Instant::now();
         let mut guest = Guest {
             socket,
@@ -115,7 +115,7 @@ impl Lane {
             };
             guest.write(self.keep_alive).await?;
             if !stays {
-                return Ok(Socket::begun(guest.socket, guest.inbox));
+                return Ok((guest.socket, guest.inbox));
             }
             if is_last {
                 guest.socket.shutdown().await?;

@@ -1,17 +1,16 @@
 //! Stands where a socket would, for a conversation whose words leave by HTTP responses, one after
 //! the other.
 //!
-//! Knows chunks, not what is in them. Invariants: chunks are passed on whole and in order, to one
-//! response at a time; what a response did not bring comes first in the next.
+//! Knows chunks, not what is in them. Invariants: chunks are passed on in order, to one response at a
+//! time; what a response did not bring comes first in the next.
 
-use crate::sessions::pipe::{End, Inlet, Piece};
+use crate::sessions::pipe::{Inlet, Parting, Piece};
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 /// A way out that leads somewhere or, for the time being, nowhere.
 #[derive(Default)]
@@ -46,13 +45,26 @@ impl Relay {
     }
 
     /// Waits until the response goes that takes what comes.
-    pub async fn left(&self) {
+    pub async fn left(&self) -> Parting {
         poll_fn(|context| {
             let state = self.0.borrow();
             state
                 .inlet
                 .as_ref()
                 .map_or(Poll::Pending, |inlet| inlet.poll_left(context))
+        })
+        .await
+    }
+
+    /// Waits until the response brings nothing, or can bring no more of it for the time being. Whoever takes
+    /// its place then does so between two of its words, or because it is stuck.
+    pub async fn settled(&self) {
+        poll_fn(|context| {
+            let state = self.0.borrow();
+            state
+                .inlet
+                .as_ref()
+                .map_or(Poll::Ready(()), |inlet| inlet.poll_settled(context))
         })
         .await;
     }
@@ -62,18 +74,12 @@ impl Relay {
         self.0.borrow().inlet.is_some()
     }
 
-    /// For how long nothing was taken of what waits.
-    pub fn stalled(&self) -> Duration {
-        let state = self.0.borrow();
-        state.inlet.as_ref().map_or(Duration::ZERO, Inlet::stalled)
-    }
-
     /// Leads nowhere from now on; what was not brought waits.
-    pub fn detach(&self, end: End) {
+    pub fn detach(&self) {
         let mut state = self.0.borrow_mut();
         if let Some(inlet) = state.inlet.take() {
             // Nothing comes back while something that came back before still waits.
-            state.returned.extend(inlet.take_back(end));
+            state.returned.extend(inlet.take_back());
         }
     }
 
@@ -133,7 +139,7 @@ mod tests {
             relay.attach(inlet, std::iter::empty());
             assert!(relay.write([&a, &b].into_iter()).is_ok());
             if has_returned {
-                relay.detach(End::Replaced);
+                relay.detach();
             }
             relay.forget();
             let (inlet, next) = pipe(9);
@@ -159,7 +165,7 @@ mod tests {
         assert_eq!(relay.write([&a, &b, &c].into_iter()).expect("room for two"), 2);
         assert_eq!(first.take_all(), ["a", "b"]);
         drop(first);
-        relay.detach(End::Over);
+        relay.detach();
         assert!(!relay.is_attached());
         let (inlet, second) = pipe(2);
         relay.attach(inlet, std::iter::empty());

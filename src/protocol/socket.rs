@@ -13,9 +13,11 @@ use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 
 /// Chunks joined into one write.
 const SLICES: usize = 32;
@@ -26,7 +28,7 @@ pub enum Socket {
     Plain(TcpStream),
     /// Behind TLS, with its keys.
     Tls(Box<Tls>),
-    /// With what was read of it and is to be read again.
+    /// As HTTP has it.
     Begun(Box<Begun>),
     /// None: a conversation's words leave by HTTP responses instead.
     Relay(Box<Relay>),
@@ -35,8 +37,13 @@ pub enum Socket {
 /// A socket that somebody has begun to read, as all are that HTTP has.
 pub struct Begun {
     socket: Socket,
+    /// What was read of it and is to be read again.
     read: BytesMut,
     tether: Rc<Tether>,
+    /// How long the peer may take nothing of what is written.
+    patience: Duration,
+    /// Runs as long as it takes nothing.
+    fuse: Option<Pin<Box<Sleep>>>,
 }
 
 impl Socket {
@@ -62,15 +69,18 @@ impl Socket {
         }
     }
 
-    /// A socket of which `read` was read, and is to be read again.
-    pub fn begun(socket: Self, read: BytesMut) -> Self {
-        match read.is_empty() {
-            true => socket,
-            false => {
-                let tether = Rc::default();
-                Socket::Begun(Box::new(Begun { socket, read, tether }))
-            }
-        }
+    /// A socket for HTTP, of which `read` was read, and is to be read again. Whoever takes nothing for as
+    /// long as `patience` of what is written to it is cut off.
+    pub fn begun(socket: Self, read: BytesMut, patience: Duration) -> Self {
+        let tether = Rc::new(Tether::new(matches!(socket, Socket::Plain(_))));
+        let fuse = None;
+        Socket::Begun(Box::new(Begun {
+            socket,
+            read,
+            tether,
+            patience,
+            fuse,
+        }))
     }
 
     /// The socket itself, and what has come already and nobody has read yet.
@@ -208,18 +218,32 @@ impl Begun {
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.tether.is_dead() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        Pin::new(&mut self.socket).poll_write(context, bytes)
+        let socket = Pin::new(&mut self.socket);
+        let written = self.tether.pass(|| socket.poll_write(context, bytes));
+        self.watch(context, written)
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.socket).poll_flush(context);
-        if matches!(flushed, Poll::Ready(Ok(()))) {
-            self.tether.flushed();
+        let socket = Pin::new(&mut self.socket);
+        let flushed = self.tether.flush(|| socket.poll_flush(context));
+        self.watch(context, flushed)
+    }
+
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = Pin::new(&mut self.socket).poll_shutdown(context);
+        self.watch(context, shut)
+    }
+
+    /// Lets a peer wait that takes nothing, for a while. actix-http has no end for who does not read an answer.
+    fn watch<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.fuse = None;
+            return outcome;
         }
-        flushed
+        let fuse = self.fuse.get_or_insert_with(|| Box::pin(sleep(self.patience)));
+        ready!(fuse.as_mut().poll(context));
+        self.tether.die();
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -246,7 +270,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Socket::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Socket::Tls(tls) => Pin::new(&mut **tls).poll_shutdown(context),
-            Socket::Begun(begun) => Pin::new(&mut begun.socket).poll_shutdown(context),
+            Socket::Begun(begun) => begun.poll_shutdown(context),
             Socket::Relay(_) => Poll::Ready(Ok(())),
         }
     }
@@ -255,9 +279,36 @@ impl AsyncWrite for Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sessions::pipe::{Parting, pipe};
+    use std::future::poll_fn;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
 
     #[test]
     fn a_plain_socket_pays_nothing_for_tls() {
         assert_eq!(size_of::<Socket>(), size_of::<TcpStream>());
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_of_an_answer_is_cut_off() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let address = listener.local_addr().expect("an address");
+        let peer = TcpStream::connect(address).await.expect("a connection");
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let patience = Duration::from_millis(20);
+        // Also if nothing of it has been read yet.
+        let mut socket = Socket::begun(Socket::Plain(stream), BytesMut::new(), patience);
+        let (inlet, outlet) = pipe(9);
+        let tether = Rc::clone(socket.tether().expect("HTTP's"));
+        tether.owe(&Rc::new(outlet));
+        let error = loop {
+            if let Err(error) = socket.write_all(&[0; 65_536]).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let parting = poll_fn(|context| inlet.poll_left(context)).await;
+        assert_eq!(parting, Parting::Dead);
+        drop(peer);
     }
 }

@@ -183,7 +183,8 @@ pub(super) fn listen(
             .finish(map_config(app, |()| AppConfig::default()));
         let lane = purpose.has_lane.then(|| equipment.lane());
         let porch = equipment.porch();
-        fn_service(move |stream| entrance::enter(stream, porch.clone(), lane.clone())).and_then(http)
+        let patience = equipment.manners.dead;
+        fn_service(move |stream| entrance::enter(stream, porch.clone(), lane.clone(), patience)).and_then(http)
     };
     Ok(builder.listen(purpose.name, listener, factory)?)
 }

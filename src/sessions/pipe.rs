@@ -1,7 +1,7 @@
 //! From a conversation that has no socket of its own to the HTTP response that takes what it says,
 //! whichever threads they are on.
 //!
-//! Knows chunks, not what is in them. Invariants: a chunk is delivered by one response only, and is
+//! Knows chunks of lines, not what is in them. Invariants: a line leaves by one response only, and is
 //! not lost with one that ended before it left; what waits is bounded by `limit` and one chunk more.
 
 use crate::domain::id::StreamId;
@@ -9,14 +9,14 @@ use crate::domain::position::{Epoch, Offset};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
 
 /// What goes through a pipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// Something to be written.
+    /// Whole lines, to be written.
     Chunk(Bytes),
     /// Where the reader of what follows is in a stream; is told, not written.
     Place(StreamId, Epoch, Offset),
@@ -27,10 +27,29 @@ pub enum Piece {
 pub enum End {
     /// Something else takes what comes now.
     Replaced,
+    /// Something else takes even what was on its way here: not a byte more may leave.
+    Cut,
     /// The conversation is over.
     Over,
-    /// The reader took nothing for too long: it counts as gone.
+}
+
+/// How the reader left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// It went, or its response came to its end.
+    Gone,
+    /// It took nothing for too long: it counts as gone.
     Dead,
+}
+
+/// How the chunks that were taken are written, where their reader can use a part of them.
+pub struct Written {
+    /// All of them.
+    pub text: Bytes,
+    /// The bytes that go before the text.
+    pub lead: usize,
+    /// Where each line ends in the text: behind this, which is nowhere else in it.
+    pub end: &'static [u8],
 }
 
 /// The side that is written to. Dropping it lets the reader have what waits, and then the end.
@@ -44,41 +63,69 @@ struct Pipe {
     state: Mutex<State>,
 }
 
+#[derive(Default)]
 struct State {
     pieces: VecDeque<Piece>,
     /// In `pieces`.
     bytes: usize,
-    /// Chunks of which is not known yet that they have left.
-    taken: Vec<Bytes>,
-    /// Since when the first piece has waited.
-    since: Instant,
+    /// What was taken, as long as it is not known that all of it has left.
+    flight: Option<Flight>,
     end: Option<End>,
-    has_left: bool,
+    parting: Option<Parting>,
     writer: Option<Waker>,
     reader: Option<Waker>,
+    /// Who waits for the flight to land or to be stuck.
+    watcher: Option<Waker>,
+}
+
+/// Chunks on their way through the reader's connection.
+#[derive(Default)]
+struct Flight {
+    chunks: Vec<Bytes>,
+    written: Option<Written>,
+    /// Bytes that have left.
+    sent: usize,
+    /// Whether the connection takes no more for the time being.
+    is_stuck: bool,
 }
 
 /// A pipe in which `limit` bytes may wait.
 pub fn pipe(limit: usize) -> (Inlet, Outlet) {
-    let state = Mutex::new(State {
-        pieces: VecDeque::new(),
-        bytes: 0,
-        taken: Vec::new(),
-        since: Instant::now(),
-        end: None,
-        has_left: false,
-        writer: None,
-        reader: None,
-    });
+    let state = Mutex::default();
     let pipe = Arc::new(Pipe { limit, state });
     (Inlet(Arc::clone(&pipe)), Outlet(pipe))
 }
 
+impl Flight {
+    /// The lines that have not left whole.
+    fn rest(self) -> Vec<Bytes> {
+        let mut passed = self.written.map_or(0, |written| written.lines(self.sent));
+        let mut rest = Vec::with_capacity(self.chunks.len());
+        for chunk in self.chunks {
+            let mut begin = 0;
+            while passed > 0 && begin < chunk.len() {
+                let end = memchr::memchr(b'\n', &chunk[begin..]);
+                begin = end.map_or(chunk.len(), |end| begin + end + 1);
+                passed -= 1;
+            }
+            if begin < chunk.len() {
+                rest.push(chunk.slice(begin..));
+            }
+        }
+        rest
+    }
+}
+
+impl Written {
+    /// How many lines are in the first bytes that are written.
+    fn lines(&self, sent: usize) -> usize {
+        let sent = sent.saturating_sub(self.lead).min(self.text.len());
+        memchr::memmem::find_iter(&self.text[..sent], self.end).count()
+    }
+}
+
 impl State {
     fn push(&mut self, piece: Piece) {
-        if self.pieces.is_empty() {
-            self.since = Instant::now();
-        }
         if let Piece::Chunk(chunk) = &piece {
             self.bytes += chunk.len();
         }
@@ -87,16 +134,44 @@ impl State {
 
     fn take(&mut self) -> Option<Piece> {
         let piece = self.pieces.pop_front()?;
-        self.since = Instant::now();
         if let Piece::Chunk(chunk) = &piece {
             self.bytes -= chunk.len();
-            self.taken.push(chunk.clone());
+            let flight = self.flight.get_or_insert_default();
+            flight.chunks.push(chunk.clone());
         }
         Some(piece)
     }
 
     fn is_open(&self) -> bool {
-        self.end.is_none() && !self.has_left
+        self.end.is_none() && self.parting.is_none()
+    }
+
+    /// Refused once what was taken is somebody else's.
+    fn check(&self) -> io::Result<()> {
+        match self.end == Some(End::Cut) || self.parting.is_some() {
+            true => Err(io::ErrorKind::ConnectionAborted.into()),
+            false => Ok(()),
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.parting.is_some() || self.flight.as_ref().is_none_or(|flight| flight.is_stuck)
+    }
+
+    /// Notes what a connection did.
+    fn note(&mut self, is_stuck: bool) {
+        if let Some(flight) = &mut self.flight {
+            flight.is_stuck = is_stuck;
+        }
+        self.tell_watcher();
+    }
+
+    fn tell_watcher(&mut self) {
+        if self.is_settled()
+            && let Some(watcher) = self.watcher.take()
+        {
+            watcher.wake();
+        }
     }
 }
 
@@ -151,38 +226,37 @@ impl Inlet {
     }
 
     /// Waits for the reader to leave.
-    pub fn poll_left(&self, context: &Context<'_>) -> Poll<()> {
+    pub fn poll_left(&self, context: &Context<'_>) -> Poll<Parting> {
         let mut state = self.0.state.lock();
         listen(&mut state.writer, context);
-        match state.has_left {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
+        state.parting.map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// For how long the reader has not taken what waits for it.
-    pub fn stalled(&self) -> Duration {
-        let state = self.0.state.lock();
-        match state.pieces.is_empty() {
-            true => Duration::ZERO,
-            false => state.since.elapsed(),
-        }
-    }
-
-    /// Ends the pipe; returns the chunks that the reader does not get, those included that went
-    /// with it.
-    pub fn take_back(self, end: End) -> Vec<Bytes> {
+    /// Waits until what was taken has left, or its connection takes no more for the time being. As what is
+    /// taken is written at once, no peer can draw this out.
+    pub fn poll_settled(&self, context: &Context<'_>) -> Poll<()> {
         let mut state = self.0.state.lock();
-        state.end = state.end.or(Some(end));
-        state.bytes = 0;
-        let mut chunks = match state.has_left || end == End::Dead {
-            true => std::mem::take(&mut state.taken),
-            // They are on their way.
-            false => Vec::new(),
+        if state.is_settled() {
+            return Poll::Ready(());
+        }
+        listen(&mut state.watcher, context);
+        Poll::Pending
+    }
+
+    /// Ends the pipe; returns the lines that the reader does not get. If some of these had been taken, what
+    /// has left of them is all that leaves.
+    pub fn take_back(self) -> Vec<Bytes> {
+        let mut state = self.0.state.lock();
+        let flight = state.flight.take();
+        state.end = match &flight {
+            Some(_) => Some(End::Cut),
+            None => state.end.or(Some(End::Replaced)),
         };
+        state.bytes = 0;
         let pieces = std::mem::take(&mut state.pieces);
         wake(&state.reader);
         drop(state);
+        let mut chunks = flight.map(Flight::rest).unwrap_or_default();
         chunks.extend(pieces.into_iter().filter_map(|piece| match piece {
             Piece::Chunk(chunk) => Some(chunk),
             Piece::Place(..) => None,
@@ -237,22 +311,55 @@ impl Outlet {
         chunks
     }
 
-    /// What was taken so far has left.
-    pub fn confirm(&self) {
-        self.0.state.lock().taken.clear();
+    /// Tells how what was taken is written, so that only the lines come back that have not left whole;
+    /// without this, all do.
+    pub fn write_as(&self, written: Written) {
+        if let Some(flight) = &mut self.0.state.lock().flight {
+            flight.written = Some(written);
+        }
     }
 
-    /// Whether it counts as gone.
-    pub fn is_dead(&self) -> bool {
-        self.0.state.lock().end == Some(End::Dead)
+    /// Writes some of what was taken, unless it is somebody else's by now; meanwhile nobody can take it
+    /// back. What is written counts as having left if it `counts`.
+    pub fn pass(&self, counts: bool, write: impl FnOnce() -> Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let mut state = self.0.state.lock();
+        state.check()?;
+        let written = write();
+        if let (Poll::Ready(Ok(count)), Some(flight), true) = (&written, &mut state.flight, counts) {
+            flight.sent += count;
+        }
+        state.note(written.is_pending());
+        written
+    }
+
+    /// Has all that was taken leave, in the same way; when this is done, it has.
+    pub fn land(&self, flush: impl FnOnce() -> Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        let mut state = self.0.state.lock();
+        state.check()?;
+        let flushed = flush();
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            state.flight = None;
+        }
+        state.note(flushed.is_pending());
+        flushed
+    }
+
+    /// Counts as gone: nothing more leaves.
+    pub fn die(&self) {
+        self.part(Parting::Dead);
+    }
+
+    fn part(&self, parting: Parting) {
+        let mut state = self.0.state.lock();
+        state.parting.get_or_insert(parting);
+        state.tell_watcher();
+        wake(&state.writer);
     }
 }
 
 impl Drop for Outlet {
     fn drop(&mut self) {
-        let mut state = self.0.state.lock();
-        state.has_left = true;
-        wake(&state.writer);
+        self.part(Parting::Gone);
     }
 }
 
@@ -267,6 +374,10 @@ mod tests {
 
     fn take(outlet: &Outlet) -> Poll<Result<Piece, End>> {
         outlet.poll_take(&Context::from_waker(noop_waker_ref()))
+    }
+
+    fn flush(outlet: &Outlet) -> Poll<io::Result<()>> {
+        outlet.land(|| Poll::Ready(Ok(())))
     }
 
     fn taken(text: &'static str) -> Poll<Result<Piece, End>> {
@@ -289,7 +400,7 @@ mod tests {
         assert!(!inlet.put(&chunk("g")));
         drop(outlet);
         assert!(inlet.poll_room(&context).is_pending(), "nobody reads");
-        assert!(inlet.poll_left(&context).is_ready());
+        assert_eq!(inlet.poll_left(&context), Poll::Ready(Parting::Gone));
     }
 
     #[test]
@@ -299,8 +410,10 @@ mod tests {
             assert!(inlet.put(&chunk(text)));
         }
         assert_eq!(take(&outlet), taken("a"));
-        assert_eq!(inlet.take_back(End::Replaced), [chunk("b"), chunk("c")]);
+        assert!(flush(&outlet).is_ready());
+        assert_eq!(inlet.take_back(), [chunk("b"), chunk("c")]);
         assert_eq!(take(&outlet), Poll::Ready(Err(End::Replaced)));
+        assert!(matches!(flush(&outlet), Poll::Ready(Ok(()))), "it may say goodbye");
     }
 
     #[test]
@@ -308,13 +421,68 @@ mod tests {
         let (inlet, outlet) = pipe(100);
         assert!(inlet.put(&chunk("a")));
         outlet.take_all();
-        outlet.confirm();
+        assert!(flush(&outlet).is_ready());
         assert!(inlet.put(&chunk("b")));
         outlet.take_all();
         assert!(inlet.put(&chunk("c")));
         drop(outlet);
         assert!(!inlet.put(&chunk("d")), "nobody takes it");
-        assert_eq!(inlet.take_back(End::Over), [chunk("b"), chunk("c")]);
+        assert_eq!(inlet.take_back(), [chunk("b"), chunk("c")]);
+    }
+
+    #[test]
+    fn what_was_given_back_cannot_leave() {
+        let (inlet, outlet) = pipe(100);
+        assert!(inlet.put(&chunk("a")));
+        assert_eq!(take(&outlet), taken("a"));
+        assert_eq!(inlet.take_back(), [chunk("a")]);
+        let refused = outlet.pass(true, || panic!("it is somebody else's"));
+        assert!(matches!(refused, Poll::Ready(Err(_))));
+        let refused = outlet.land(|| panic!("it is somebody else's"));
+        assert!(matches!(refused, Poll::Ready(Err(_))));
+        assert_eq!(take(&outlet), Poll::Ready(Err(End::Cut)));
+    }
+
+    #[test]
+    fn lines_that_left_whole_stay_away_however_they_were_written() {
+        let framed = "id: 1\ndata: a\n\ndata: bb\n\nid: 3\ndata: c\n\n";
+        let ends = [0, 15, 25, framed.len()];
+        for sent in 0..framed.len() + 4 {
+            let (inlet, outlet) = pipe(100);
+            assert!(inlet.put(&chunk("a\nbb\n")));
+            assert!(inlet.put(&chunk("c\n")));
+            outlet.take_all();
+            let (lead, end) = (4, &b"\n\n"[..]);
+            let text = chunk(framed);
+            outlet.write_as(Written { text, lead, end });
+            assert!(outlet.pass(true, || Poll::Ready(Ok(sent))).is_ready());
+            let passed = ends.iter().rposition(|end| sent.saturating_sub(lead) >= *end);
+            let rest = ["a\nbb\nc\n", "bb\nc\n", "c\n", ""][passed.expect("the first is 0")];
+            assert_eq!(inlet.take_back().concat(), rest.as_bytes(), "{sent}");
+        }
+    }
+
+    #[test]
+    fn who_takes_over_waits_for_a_word_to_leave_and_not_for_a_peer() {
+        let context = Context::from_waker(noop_waker_ref());
+        let (inlet, outlet) = pipe(100);
+        assert!(inlet.poll_settled(&context).is_ready());
+        assert!(inlet.put(&chunk("a")));
+        assert!(inlet.poll_settled(&context).is_ready(), "it is not on its way");
+        outlet.take_all();
+        assert!(inlet.poll_settled(&context).is_pending());
+        assert!(outlet.pass(true, || Poll::Ready(Ok(1))).is_ready());
+        assert!(inlet.poll_settled(&context).is_pending(), "more may leave at once");
+        assert!(outlet.pass(true, || Poll::Pending).is_pending());
+        assert!(inlet.poll_settled(&context).is_ready());
+        assert!(outlet.pass(true, || Poll::Ready(Ok(1))).is_ready());
+        assert!(inlet.poll_settled(&context).is_pending());
+        assert!(flush(&outlet).is_ready());
+        assert!(inlet.poll_settled(&context).is_ready());
+        assert!(inlet.put(&chunk("b")));
+        outlet.take_all();
+        drop(outlet);
+        assert!(inlet.poll_settled(&context).is_ready());
     }
 
     #[test]
@@ -325,20 +493,5 @@ mod tests {
         drop(inlet);
         assert_eq!(take(&outlet), taken("a"));
         assert_eq!(take(&outlet), Poll::Ready(Err(End::Over)));
-    }
-
-    #[test]
-    fn a_reader_that_takes_is_not_stalled() {
-        let (inlet, outlet) = pipe(100);
-        assert_eq!(inlet.stalled(), Duration::ZERO);
-        assert!(inlet.put(&chunk("a")));
-        while inlet.stalled() < Duration::from_millis(2) {}
-        assert!(inlet.put(&chunk("b")));
-        assert!(inlet.stalled() >= Duration::from_millis(2));
-        outlet.take_all();
-        assert_eq!(inlet.stalled(), Duration::ZERO);
-        assert!(!outlet.is_dead());
-        inlet.take_back(End::Dead);
-        assert!(outlet.is_dead());
     }
 }

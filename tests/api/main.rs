@@ -21,6 +21,7 @@ mod flowthings;
 mod foreign;
 mod frames;
 mod gzip;
+mod half_read;
 mod hashes;
 mod hostile;
 mod idempotency;

@@ -1,6 +1,7 @@
 //! The plain HTTP ways to a session: each by itself.
 
 use crate::outflow::{Outflow, offsets};
+use crate::raw::RawSocket;
 use crate::stage::Stage;
 use serde_json::{Value, json};
 
@@ -107,5 +108,24 @@ async fn events_come_with_the_place_in_every_stream() {
     );
     assert_eq!(events.any_line().await.as_deref(), Some(":"), "a sign of life");
     drop(events);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn polls_that_were_asked_together_are_answered_one_after_the_other() {
+    let stage = stage(&["--poll-time", "20s"]).await;
+    let session = stage.session(&stage.alice).await;
+    stage.follow(&session, "/acme/door").await;
+    publish(&stage, "/acme/door", 1).await;
+    let mut raw = RawSocket::connect(stage.address).await;
+    let request = format!("GET /session/{session}/polling HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    raw.send(request.repeat(3).as_bytes()).await;
+    for offset in 1..=3 {
+        let (_, body) = raw.answer().await;
+        let came: Vec<Value> = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(offsets(&came), [offset]);
+        publish(&stage, "/acme/door", 1).await;
+    }
+    drop(raw);
     stage.end().await;
 }

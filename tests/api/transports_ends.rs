@@ -87,7 +87,7 @@ async fn a_session_lapses_when_nobody_reads_it() {
 }
 
 /// A reader that has sent its request, and nobody reads what comes.
-async fn ask_raw(mut stream: TcpStream, session: &str, way: &str) -> TcpStream {
+pub async fn ask_raw(mut stream: TcpStream, session: &str, way: &str) -> TcpStream {
     let request = format!("GET /session/{session}/{way} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("a request");
     stream
@@ -134,7 +134,7 @@ async fn read_until(mut stream: TcpStream, last: &str) -> String {
 }
 
 /// The body of an answer that came in chunks, as far as it came.
-fn unchunked(bytes: &[u8]) -> String {
+pub fn unchunked(bytes: &[u8]) -> String {
     let head = bytes.windows(4).position(|part| part == b"\r\n\r\n").expect("a head");
     let (mut rest, mut body) = (&bytes[head + 4..], Vec::new());
     while let Some(end) = rest.windows(2).position(|part| part == b"\r\n") {

@@ -1,8 +1,9 @@
 //! A conversation whose words leave by HTTP responses, one after the other, and that is asked by
 //! errands rather than by frames.
 //!
-//! Nothing is read, so nothing is pinged: who takes what is said lives. Invariants: while nobody takes
-//! it the session lasts its time to live and no longer; the task ends promptly, whoever takes the rest.
+//! Nothing is read, so nothing is pinged: who takes what is said lives, as the socket under the response
+//! knows. Invariants: while nobody takes it the session lasts its time to live and no longer; the task ends
+//! promptly, whoever takes the rest.
 
 use crate::broker::Seat;
 use crate::domain::error::Code;
@@ -11,7 +12,7 @@ use crate::protocol::line::{Ending, Line, Ready};
 use crate::protocol::pump::{self, Desk};
 use crate::protocol::relay::Relay;
 use crate::protocol::socket::Socket;
-use crate::sessions::pipe::{End, Inlet, Piece};
+use crate::sessions::pipe::{Inlet, Parting, Piece};
 use crate::sessions::standing::Errand;
 use bytes::{Bytes, BytesMut};
 use std::future::pending;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Looks at a response in the time after which it counts as dead.
+/// Looks at the session in the time after which a peer counts as dead.
 const LOOKS: u32 = 4;
 
 /// The least time between two looks.
@@ -54,7 +55,7 @@ impl Unsaid {
 enum Next {
     Errand(Option<Errand>),
     Ready(Ready),
-    Left,
+    Left(Parting),
     Look,
 }
 
@@ -79,13 +80,14 @@ impl Conversation {
     }
 
     /// Runs until it is over. With errands it outlives the responses that take its words; without, it
-    /// ends with the first. A response that takes nothing for as long as `dead` counts as gone.
+    /// ends with the first. Looks four times in `dead` whether its session has lapsed.
     pub async fn run_relayed(self: Rc<Self>, dead: Duration, mut errands: Option<Errands>) {
         pump::flush(&self.desk, self.key);
         let mut look = std::pin::pin!(sleep(dead / LOOKS));
         while !self.is_over() {
             match self.next(&mut errands, look.as_mut()).await {
                 Next::Errand(Some(errand)) => {
+                    self.relay().settled().await;
                     if let Some(errands) = &errands {
                         (errands.answer)(&self, errand);
                     }
@@ -95,9 +97,9 @@ impl Conversation {
                 Next::Errand(None) => self.line.break_off(Ending::Refused(Code::SessionLapsed)),
                 Next::Ready(Ready::Write) => pump::flush_again(&self.desk, self.key),
                 Next::Ready(_) => {}
-                Next::Left => self.detach(End::Over, errands.is_some()),
+                Next::Left(parting) => self.detach(parting, errands.is_some()),
                 Next::Look => {
-                    self.look(dead, errands.is_some());
+                    self.look();
                     look.as_mut().reset(Instant::now() + self.patience(dead));
                 }
             }
@@ -119,7 +121,7 @@ impl Conversation {
             biased;
             () = look => Next::Look,
             errand = errand => Next::Errand(errand),
-            () = self.relay().left() => Next::Left,
+            parting = self.relay().left() => Next::Left(parting),
             ready = self.line.ready(false) => Next::Ready(ready),
         }
     }
@@ -130,22 +132,22 @@ impl Conversation {
         lapses_in.map_or(dead / LOOKS, |lapses_in| lapses_in.min(dead / LOOKS).max(SHORTEST))
     }
 
-    fn look(&self, dead: Duration, stands: bool) {
-        if self.relay().stalled() >= dead {
-            self.seat.broker().metrics().peers_dead.inc();
-            self.detach(End::Dead, stands);
-        } else if !self.relay().is_attached() && self.seat.lapses_in() == Some(Duration::ZERO) {
+    fn look(&self) {
+        if !self.relay().is_attached() && self.seat.lapses_in() == Some(Duration::ZERO) {
             self.line.break_off(Ending::Refused(Code::SessionLapsed));
         }
     }
 
     /// Nobody takes what is said any more.
-    fn detach(&self, end: End, stands: bool) {
-        self.relay().detach(end);
-        match (stands, end) {
+    fn detach(&self, parting: Parting, stands: bool) {
+        self.relay().detach();
+        if parting == Parting::Dead {
+            self.seat.broker().metrics().peers_dead.inc();
+        }
+        match (stands, parting) {
             (true, _) => self.seat.rest(),
-            (false, End::Dead) => self.line.break_off(Ending::Dead),
-            (false, _) => self.line.break_off(Ending::Lost),
+            (false, Parting::Dead) => self.line.break_off(Ending::Dead),
+            (false, Parting::Gone) => self.line.break_off(Ending::Lost),
         }
     }
 
@@ -171,7 +173,7 @@ impl Conversation {
 
     /// Takes out everything that was said and that nobody has taken; a response that was there ends.
     pub fn take_unsaid(&self) -> Unsaid {
-        self.relay().detach(End::Replaced);
+        self.relay().detach();
         let returned = self.relay().take_returned();
         let mut queued = Vec::new();
         if let Some(connection) = self.desk.shard.borrow_mut().get_mut(self.key) {

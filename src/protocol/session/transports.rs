@@ -167,7 +167,8 @@ impl<'a> Visit<'a> {
 
     fn exit(&self, limit: usize) -> (Inlet, Exit) {
         let (inlet, outlet) = pipe(limit);
-        let tether = self.request.conn_data::<Rc<Tether>>().cloned();
+        let tether = self.request.conn_data::<Rc<Tether>>();
+        let tether = Rc::clone(tether.expect("all of HTTP's connections have one"));
         let outlet = Rc::new(outlet);
         (inlet, Exit { outlet, tether })
     }
@@ -189,6 +190,7 @@ impl<'a> Visit<'a> {
     async fn poll(&self, id: &str) -> Result<HttpResponse, Error> {
         let session = self.session(id)?;
         let (inlet, exit) = self.exit(POLL_BYTES);
+        exit.clear().await;
         self.send(session, Errand::attach(inlet))?;
         let something = poll_fn(|context| match exit.poll_gone(context) {
             Poll::Ready(()) => Poll::Ready(false),

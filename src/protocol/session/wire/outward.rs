@@ -50,6 +50,14 @@ impl Framing {
         }
     }
 
+    /// What each line of a chunk ends with when it is framed, and nothing else within it.
+    pub fn end(&self) -> &'static [u8] {
+        match self {
+            Framing::Lines => b"\n",
+            Framing::Events(_) => b"\n\n",
+        }
+    }
+
     /// What is said when there is nothing to say.
     pub fn heartbeat(&self) -> Bytes {
         match self {

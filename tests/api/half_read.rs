@@ -1,0 +1,148 @@
+//! HTTP readers that stop reading midway: what had not left whole comes to the next one, and nothing else.
+
+use crate::outflow::{Outflow, offsets};
+use crate::raw::RawSocket;
+use crate::stage::{DEADLINE, Stage};
+use crate::transports::{publish_long, stage};
+use crate::transports_ends::{ask_raw, unchunked};
+use serde_json::json;
+use tokio::net::TcpStream;
+
+/// Events that no reader's kernel takes all of, nor what waits before it.
+const MANY: usize = 400;
+
+/// A reader that takes what its kernel takes, and no more.
+async fn halt(stage: &Stage, session: &str, way: &str) -> TcpStream {
+    let raw = RawSocket::connect_narrow(stage.address).await;
+    ask_raw(raw.stream, session, way).await
+}
+
+/// A stage that soon gives readers up that take nothing, and sessions later.
+async fn impatient(max_outbox_bytes: &str) -> Stage {
+    let flags = [
+        "--ping-interval",
+        "150ms",
+        "--dead-after",
+        "600ms",
+        "--session-ttl",
+        "4s",
+        "--max-outbox-bytes",
+        max_outbox_bytes,
+    ];
+    let stage = Stage::with(&flags).await;
+    stage.add_stream(&stage.alice, "/acme/door", 1_000).await;
+    stage
+}
+
+/// Looks at a connection that find it as it was, before it counts as stopped.
+const LOOKS: usize = 20;
+
+/// Waits until something waits for a session's only reader and stays.
+async fn until_stuck(stage: &Stage) {
+    let stuck = async {
+        let (mut before, mut same) = (json!(null), 0);
+        while same < LOOKS {
+            let now = stage.get("/v5.0/acme/connection").await["connections"][0].take();
+            let is_same = now == before && now["waiting"].as_u64() > Some(0);
+            same = if is_same { same + 1 } else { 0 };
+            before = now;
+        }
+    };
+    tokio::time::timeout(DEADLINE, stuck).await.expect("a stop in time");
+}
+
+/// All that such a reader was sent, to the end of its connection, which must come before that of its answer.
+async fn cut_off(stream: TcpStream) -> Vec<u8> {
+    let bytes = RawSocket::new(stream).rest().await;
+    assert!(
+        !bytes.ends_with(b"0\r\n\r\n"),
+        "no end that could be taken for a whole answer"
+    );
+    bytes.to_vec()
+}
+
+/// The offsets of what came whole.
+fn whole(bytes: &[u8], end: &str) -> Vec<u64> {
+    let body = unchunked(bytes);
+    let (whole, _) = body.rsplit_once(end).expect("something whole");
+    let lines = whole.lines().filter_map(|line| line.split_once(r#","offset":"#));
+    let numbers = lines.map(|(_, rest)| rest.split(',').next().expect("a number"));
+    numbers.map(|number| number.parse().expect("a number")).collect()
+}
+
+/// What readers of lines bring until the last event.
+async fn rest(mut lines: Outflow, last: u64) -> Vec<u64> {
+    let mut came = Vec::new();
+    while came.last() != Some(&last) {
+        came.extend(offsets(&[lines.line().await]));
+    }
+    came
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_over_from_readers_that_stopped_goes_on_exactly_there() {
+    let stage = stage(&["--max-outbox-bytes", "65536"]).await;
+    let session = stage.session(&stage.alice).await;
+    stage.follow(&session, "/acme/door").await;
+    let mut stopped = Vec::new();
+    for (way, end) in [("streaming", "\n"), ("events", "\n\n"), ("streaming", "\n")] {
+        stopped.push((halt(&stage, &session, way).await, end));
+        // The first one's request comes before the events; the others find some.
+        stage.until_metric("connections", 1).await;
+        publish_long(&stage, MANY).await;
+        until_stuck(&stage).await;
+    }
+    let last = MANY as u64 * 3;
+    let lines = Outflow::open(&stage, &session, "streaming").await;
+    let newest = rest(lines, last).await;
+    let mut came = Vec::new();
+    for (stream, end) in stopped {
+        came.extend(whole(&cut_off(stream).await, end));
+    }
+    came.extend(newest);
+    assert_eq!(came, (1..=last).collect::<Vec<_>>());
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_after_a_reader_that_died_goes_on_exactly_there() {
+    let stage = impatient("65536").await;
+    let session = stage.session(&stage.alice).await;
+    stage.follow(&session, "/acme/door").await;
+    let mut came = Vec::new();
+    for (round, (way, end)) in [("streaming", "\n"), ("events", "\n\n")].into_iter().enumerate() {
+        let dead = halt(&stage, &session, way).await;
+        publish_long(&stage, MANY).await;
+        stage.until_metric("peers_dead_total", round as u64 + 1).await;
+        came.extend(whole(&cut_off(dead).await, end));
+    }
+    let last = MANY as u64 * 2;
+    let lines = Outflow::open(&stage, &session, "streaming").await;
+    came.extend(rest(lines, last).await);
+    assert_eq!(came, (1..=last).collect::<Vec<_>>());
+    stage.end().await;
+}
+
+/// An array of which a part is missing is of no use, so all of it comes again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_to_a_poll_that_came_in_part_comes_again_whole() {
+    let stage = impatient("1048576").await;
+    let session = stage.session(&stage.alice).await;
+    stage.follow(&session, "/acme/door").await;
+    publish_long(&stage, MANY).await;
+    // One that counts as gone, and one that another takes over from.
+    let dead = halt(&stage, &session, "polling").await;
+    stage.until_metric("peers_dead_total", 1).await;
+    let replaced = halt(&stage, &session, "polling").await;
+    let mut replaced = RawSocket::new(replaced);
+    replaced.head().await;
+    let mut came = Vec::new();
+    while came.len() < MANY {
+        came.extend(offsets(&stage.poll(&session).await));
+    }
+    assert_eq!(came, (1..=MANY as u64).collect::<Vec<_>>());
+    for part in [cut_off(dead).await, cut_off(replaced.stream).await] {
+        assert!(!part.ends_with(b"]"), "a part of it");
+    }
+    stage.end().await;
+}
