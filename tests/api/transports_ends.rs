@@ -239,3 +239,32 @@ async fn a_goodbye_that_nobody_was_there_for_is_said_to_who_reads_next() {
     assert_eq!(stage.poll(&session).await, Vec::<serde_json::Value>::new(), "once");
     stage.end().await;
 }
+
+/// Whoever comes in the instant in which their session is dismissed is told all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_goodbye_is_said_to_who_reads_then_or_next() {
+    const ROUNDS: usize = 10;
+    const POLLS: usize = 20;
+    let stage = stage(&["--poll-time", "10ms"]).await;
+    for round in 0..ROUNDS {
+        let session = stage.session(&stage.alice).await;
+        stage.follow(&session, "/acme/door").await;
+        let listed = stage.get("/v5.0/acme/connection").await["connections"].take();
+        let path = format!("/v5.0/acme/connection/{}", listed[0]["id"].as_str().expect("an id"));
+        let (answer, mut came) = tokio::join!(
+            stage.request("DELETE", &path, Some(&stage.alice), ""),
+            stage.poll(&session)
+        );
+        assert_eq!(answer.status, 200);
+        for _ in 0..POLLS {
+            if came.is_empty() {
+                came = stage.poll(&session).await;
+            }
+        }
+        assert_eq!(came.len(), 1, "{round}: {came:?}");
+        assert_eq!(came[0]["body"]["reason"], "connection.closed");
+        // What reads for the session now lapses with it.
+        stage.until_metric("connections", 0).await;
+    }
+    stage.end().await;
+}

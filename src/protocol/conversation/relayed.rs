@@ -37,6 +37,20 @@ pub struct Errands {
     pub answer: fn(&Rc<Conversation>, Errand),
 }
 
+impl Errands {
+    /// Takes no more. Of those that came too late, the first of which may be out already, returns where the
+    /// last one wanted to have everything said.
+    fn close(&mut self, first: Option<Errand>) -> Option<Inlet> {
+        self.receiver.close();
+        let rest = std::iter::from_fn(|| self.receiver.try_recv().ok());
+        let inlets = first.into_iter().chain(rest).filter_map(|errand| match errand {
+            Errand::Attach { inlet, .. } => Some(inlet),
+            Errand::Request { .. } | Errand::HandOver { .. } => None,
+        });
+        inlets.last()
+    }
+}
+
 /// What was said and nobody has taken. The parts stay apart, because each is bounded by itself.
 pub struct Unsaid {
     /// What came back from a response, the oldest.
@@ -84,12 +98,16 @@ impl Conversation {
     pub async fn run_relayed(self: Rc<Self>, dead: Duration, mut errands: Option<Errands>) {
         pump::flush(&self.desk, self.key);
         let mut look = std::pin::pin!(sleep(dead / LOOKS));
+        let mut late = None;
         while !self.is_over() {
             match self.next(&mut errands, look.as_mut()).await {
                 Next::Errand(Some(errand)) => {
                     self.relay().settled().await;
-                    if let Some(errands) = &errands {
-                        (errands.answer)(&self, errand);
+                    match &errands {
+                        // It ended just now, and only has to part.
+                        _ if self.is_over() => late = Some(errand),
+                        Some(errands) => (errands.answer)(&self, errand),
+                        None => {}
                     }
                     pump::flush(&self.desk, self.key);
                 }
@@ -104,10 +122,8 @@ impl Conversation {
                 }
             }
         }
-        if let Some(errands) = &mut errands {
-            errands.receiver.close();
-        }
-        self.finish(errands.is_some());
+        let late = errands.as_mut().and_then(|errands| errands.close(late));
+        self.finish(errands.is_some(), late);
     }
 
     async fn next(&self, errands: &mut Option<Errands>, look: Pin<&mut Sleep>) -> Next {
@@ -200,21 +216,22 @@ impl Conversation {
         self.line.break_off(ending);
     }
 
-    /// Whoever takes what is said gets the rest, the goodbye last. If nobody does, the session keeps the
-    /// goodbye of what stands for it.
-    fn finish(&self, stands: bool) {
+    /// Whoever takes what is said gets the rest, the goodbye last. Of what stands for its session, who came too
+    /// `late` gets the goodbye, too; if nobody is there, the session keeps it.
+    fn finish(&self, stands: bool, late: Option<Inlet>) {
         self.seat.broker().unsubscribe_all(&self.desk, self.key);
         let (mut rest, mut was_dismissed) = (Vec::new(), false);
         if let Some(connection) = self.desk.shard.borrow_mut().get_mut(self.key) {
             rest = connection.outbox.take().0;
             was_dismissed = connection.closing;
         }
-        if stands
-            && was_dismissed
-            && !self.is_attached()
-            && let (Some(session), Some(goodbye)) = (self.seat.session(), rest.pop())
-        {
-            self.seat.broker().keep_goodbye(session, goodbye);
+        let goodbye = rest.last().filter(|_| stands && was_dismissed).cloned();
+        match (goodbye, late, self.seat.session()) {
+            (Some(goodbye), Some(inlet), _) => inlet.force([Piece::Chunk(goodbye)]),
+            (Some(goodbye), None, Some(session)) if !self.is_attached() => {
+                self.seat.broker().keep_goodbye(session, goodbye);
+            }
+            _ => {}
         }
         self.relay().finish(rest);
         if let Some(session) = self.seat.session() {
