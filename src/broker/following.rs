@@ -109,15 +109,14 @@ impl Broker {
         worker.shard.borrow().subscribes(key, &stream).then_some(stream)
     }
 
-    /// Ends a subscription; that there was none is no mistake.
-    pub fn unsubscribe<P>(&self, worker: &Worker<P>, key: ConnectionKey, target: &Target) {
-        let Some(stream) = self.followed(worker, key, target) else {
-            return;
-        };
+    /// Ends a subscription, and returns to what; that there was none is no mistake.
+    pub fn unsubscribe<P>(&self, worker: &Worker<P>, key: ConnectionKey, target: &Target) -> Option<StreamId> {
+        let stream = self.followed(worker, key, target)?;
         self.metrics.subscriptions.dec();
         if worker.shard.borrow_mut().unsubscribe(key, &stream) {
             self.ignore(worker, &stream);
         }
+        Some(stream)
     }
 
     /// Ends all subscriptions of a connection, such as one that is saying goodbye.

@@ -18,8 +18,8 @@ use std::task::{Context, Poll, Waker};
 pub enum Piece {
     /// Whole lines, to be written.
     Chunk(Bytes),
-    /// Where the reader of what follows is in a stream; is told, not written.
-    Place(StreamId, Epoch, Offset),
+    /// Where the reader of what follows is in a stream, if it follows it still; is told, not written.
+    Place(StreamId, Option<(Epoch, Offset)>),
 }
 
 /// Why nothing more comes.

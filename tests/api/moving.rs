@@ -356,6 +356,27 @@ async fn going_back_follows_nothing_that_was_left() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_names_no_stream_that_was_left() {
+    let stage = stage(&[]).await;
+    let session = stage.session(&stage.alice).await;
+    stage.follow(&session, "/acme/door").await;
+    stage.follow(&session, "/acme/window").await;
+    let mut events = Outflow::open(&stage, &session, "events").await;
+    publish(&stage, "/acme/door", 1).await;
+    assert_eq!(events.event().await.id.split(',').count(), 2);
+    let answer = stage
+        .ask(&session, r#"{"msgId":1,"type":"unsubscribe","path":"/acme/door"}"#)
+        .await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    publish(&stage, "/acme/window", 1).await;
+    let event = events.event().await;
+    assert_eq!(event.json()["value"]["path"], "/acme/window");
+    assert_eq!(event.id.split(',').count(), 1, "{}", event.id);
+    drop(events);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waits_of_a_stream_that_keeps_nothing_is_there_for_who_comes_again() {
     let stage = stage(&["--poll-time", "10ms"]).await;
     stage.add_stream(&stage.alice, "/acme/bell", 0).await;

@@ -121,8 +121,8 @@ impl Outflow {
         let mut length = 0;
         while length < JOINED_BYTES {
             match self.exit.outlet.poll_take(context) {
-                Poll::Ready(Ok(Piece::Place(stream, epoch, offset))) => {
-                    self.framing.place(stream, epoch, offset);
+                Poll::Ready(Ok(Piece::Place(stream, place))) => {
+                    self.framing.place(stream, place);
                     self.has_moved = true;
                 }
                 Poll::Ready(Ok(Piece::Chunk(chunk))) => {

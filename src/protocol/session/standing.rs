@@ -13,6 +13,7 @@ use crate::domain::error::{Code, Refusal};
 use crate::domain::event::Wire;
 use crate::domain::id::StreamId;
 use crate::domain::position::{Offset, Position};
+use crate::domain::stream::Target;
 use crate::protocol::conversation::{Conversation, Errands, Unsaid};
 use crate::protocol::frame;
 use crate::protocol::line::Ending;
@@ -123,6 +124,15 @@ pub(super) fn follow(at: &Conversation, wish: Subscribe) -> Result<(Subscribed, 
     Ok((subscribed, notice))
 }
 
+/// Unsubscribes; who keeps places is told behind what was said of the stream, as far as that has room to leave.
+pub(super) fn unfollow(at: &Conversation, target: &Target) {
+    let left = at.seat.broker().unsubscribe(&at.desk, at.key, target);
+    if let Some(stream) = left.filter(|_| at.is_relayed()) {
+        pump::flush(&at.desk, at.key);
+        at.tell_place(Piece::Place(stream, None));
+    }
+}
+
 fn tell(at: &Conversation, subscribed: &Subscribed) {
     if let Some(told) = subscribed.resume.told {
         at.reply((at.speech.dialect.gap)(&subscribed.stream.id, None, &told));
@@ -131,7 +141,8 @@ fn tell(at: &Conversation, subscribed: &Subscribed) {
 
 /// Where a subscription begins.
 pub(super) fn place(subscribed: &Subscribed) -> Piece {
-    Piece::Place(subscribed.stream.id, subscribed.view.epoch, subscribed.resume.cursor)
+    let place = (subscribed.view.epoch, subscribed.resume.cursor);
+    Piece::Place(subscribed.stream.id, Some(place))
 }
 
 /// Has a response take what is said, from where its reader is.
@@ -160,7 +171,10 @@ fn attach(at: &Conversation, inlet: Inlet, seen: &[(StreamId, Position)], keeps_
     let places = followed.into_iter();
     at.attach(
         inlet,
-        places.map(|followed| Piece::Place(followed.stream, followed.epoch, followed.subscription.cursor())),
+        places.map(|followed| {
+            let place = (followed.epoch, followed.subscription.cursor());
+            Piece::Place(followed.stream, Some(place))
+        }),
     );
 }
 

@@ -215,7 +215,7 @@ pub(super) fn answer_request(at: &Rc<Conversation>, text: &str, answering: Answe
             Answering::Once(_) => later(at, msg_id, answering, perform(Rc::clone(at), wish)),
         },
         Ok(Ask::Unsubscribe(target)) => {
-            broker.unsubscribe(&at.desk, at.key, &target);
+            standing::unfollow(at, &target);
             answer(at, msg_id, answering, Ok(Outcome::nothing()));
         }
         Err(refusal) => answer(at, msg_id, answering, Err(refusal.into())),

@@ -43,10 +43,12 @@ impl Framing {
         }
     }
 
-    /// The reader of what follows is there.
-    pub fn place(&mut self, stream: StreamId, epoch: Epoch, offset: Offset) {
-        if let Framing::Events(places) = self {
-            places.put(stream, epoch, offset);
+    /// The reader of what follows is there, or follows the stream no more.
+    pub fn place(&mut self, stream: StreamId, place: Option<(Epoch, Offset)>) {
+        match (self, place) {
+            (Framing::Lines, _) => {}
+            (Framing::Events(places), Some((epoch, offset))) => places.put(stream, epoch, offset),
+            (Framing::Events(places), None) => places.remove(&stream),
         }
     }
 
@@ -153,14 +155,27 @@ mod tests {
         let one = Epoch::new(1);
         let mut framing = Framing::Events(Places::default());
         let [first, second] = [1, 2].map(|byte| StreamId::new([byte; 12]));
-        framing.place(first, one, Offset(1));
+        framing.place(first, Some((one, Offset(1))));
         for byte in 100..100 + u8::try_from(MAX_PLACES).expect("few") {
-            framing.place(StreamId::new([byte; 12]), one, Offset(1));
+            framing.place(StreamId::new([byte; 12]), Some((one, Offset(1))));
         }
         assert_eq!(framing.here().expect("a word"), "id\n\n");
         let event = event(&second, 3);
         let framed = framing.frame(Bytes::from(event.clone()), |_| Some(one));
         assert_eq!(framed, format!("id\ndata: {event}\n"));
+    }
+
+    #[test]
+    fn what_is_not_followed_any_more_is_not_named() {
+        let [a, b] = [1, 2].map(|byte| StreamId::new([byte; 12]));
+        let one = Epoch::new(1);
+        let mut framing = Framing::Events(Places::default());
+        framing.place(a, Some((one, Offset(6))));
+        framing.place(b, Some((one, Offset(7))));
+        framing.place(a, None);
+        assert_eq!(framing.here().expect("a place"), format!("id: {b}.{one}.7\n\n"));
+        framing.place(b, None);
+        assert_eq!(framing.here().expect("a word"), "id\n\n");
     }
 
     #[test]

@@ -118,6 +118,11 @@ impl Places {
         }
     }
 
+    /// The reader is not to go on in this stream.
+    pub fn remove(&mut self, stream: &StreamId) {
+        self.0.retain(|(known, ..)| known != stream);
+    }
+
     /// The reader has come so far in a stream; returns whether the stream was known.
     pub fn advance(&mut self, stream: StreamId, offset: Offset) -> bool {
         let known = self.0.iter_mut().find(|(known, ..)| *known == stream);
