@@ -2,7 +2,8 @@
 //!
 //! Knows nothing of channels or notices, whose clients need them. Invariants: a worker that listens is
 //! known to the hub before this lock is let go, so no stream fades under a new subscriber, nor under
-//! one that is between two connections; there are no more of them than a company may have streams; nothing of them reaches the disk.
+//! one that is between two connections; there are no more of them than a company may have streams;
+//! nothing of them reaches the disk.
 
 use crate::broker::{Broker, Following};
 use crate::catalogue::now_ms;

@@ -1,9 +1,9 @@
 //! What a session has beyond its sockets: a standing conversation, whose lines HTTP responses take,
-//! and what its last socket followed.
+//! and what its sockets followed that have ended.
 //!
 //! Knows neither protocol nor sockets; a standing conversation is reached through a channel from
-//! whichever worker. Invariants: a session has one at most; what is kept of ended sockets is
-//! bounded in all, and goes when the session does.
+//! whichever worker. Invariants: a session has one at most; what is kept of ended sockets is bounded in
+//! all, for a company and for a session, goes when the session does, and who does without is told.
 
 use crate::domain::error::{Code, Refusal};
 use crate::domain::event::Wire;
