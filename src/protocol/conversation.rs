@@ -6,7 +6,6 @@
 mod relayed;
 mod turns;
 
-pub use crate::protocol::speech::{Binary, Oversize, Speech};
 pub use relayed::{Errands, Unsaid};
 
 use crate::broker::Seat;
@@ -17,6 +16,7 @@ use crate::protocol::frame;
 use crate::protocol::inbound::{Arrival, Inbound};
 use crate::protocol::line::{Ending, Line, Ready};
 use crate::protocol::pump::{self, Desk, Port};
+use crate::protocol::speech::{Binary, Oversize, Speech};
 use bytes::{Bytes, BytesMut};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;

@@ -19,10 +19,10 @@ use crate::protocol::channels::verbs::{
     ASKING_FOR_TOKENS, SENDING, SUBSCRIBING, application, lets, message, now_s, seal,
 };
 use crate::protocol::channels::wire::{self, Ask, Complaint, Place};
-use crate::protocol::conversation::{Binary, Conversation, Oversize, Speech};
+use crate::protocol::conversation::Conversation;
 use crate::protocol::frame;
 use crate::protocol::reply::{self, Envelope};
-use crate::protocol::speech::Bereft;
+use crate::protocol::speech::{Bereft, Binary, Oversize, Speech};
 use crate::protocol::upgrade::{Door, Doorkeeper, Refusing};
 use actix_http::header::USER_AGENT;
 use actix_http::{HttpMessage, Request};

@@ -7,11 +7,12 @@
 
 use crate::broker::Seat;
 use crate::domain::error::Code;
-use crate::protocol::conversation::{Conversation, Opening, Speech};
+use crate::protocol::conversation::{Conversation, Opening};
 use crate::protocol::line::{Ending, Line, Ready};
 use crate::protocol::pump::{self, Desk};
 use crate::protocol::relay::Relay;
 use crate::protocol::socket::Socket;
+use crate::protocol::speech::Speech;
 use crate::sessions::pipe::{Inlet, Parting, Piece};
 use crate::sessions::standing::Errand;
 use bytes::{Bytes, BytesMut};
