@@ -333,11 +333,7 @@ async fn who_reads_slowly_falls_behind_and_is_given_everything_compressed() {
     plain.subscribe(DOOR).await;
     publish(&stage, 1..=900, 1_000).await;
     let expected: Vec<String> = take(&mut plain, 900).await.iter().map(said).collect();
-    stage
-        .until("it is behind", || async {
-            stage.metric("subscriptions_behind_total").await > 0
-        })
-        .await;
+    stage.until_behind().await;
     let got: Vec<String> = take(&mut slow, 900).await.iter().map(unpacked).collect();
     assert_eq!(got, expected);
     publish(&stage, 901..=901, 1_000).await;

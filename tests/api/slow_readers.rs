@@ -255,7 +255,7 @@ async fn who_reads_again_before_anything_is_dropped_misses_nothing() {
     for _ in 0..CAPACITY / BATCH {
         publish(&stage, "/acme/door", BATCH, &elems).await;
     }
-    stage.until_metric("subscriptions_behind_total", 1).await;
+    stage.until_behind().await;
     assert_eq!(account(&mut slow, CAPACITY).await, [Run::Delivered(1, CAPACITY)]);
     // And while it reads, publishing goes on: the way from the log back to live events has no seam.
     for _ in 0..CAPACITY / BATCH {

@@ -433,6 +433,14 @@ impl Stage {
         .await;
     }
 
+    /// Waits until somebody has fallen behind, which who catches up may do again.
+    pub async fn until_behind(&self) {
+        self.until("somebody is behind", || async {
+            self.metric("subscriptions_behind_total").await > 0
+        })
+        .await;
+    }
+
     /// Waits until something holds.
     pub async fn until<F: Future<Output = bool>>(&self, what: &str, mut holds: impl FnMut() -> F) {
         let deadline = Instant::now() + DEADLINE;

@@ -177,7 +177,7 @@ async fn who_reads_slowly_gets_all_of_it_in_order() {
             201
         );
     }
-    stage.until_metric("subscriptions_behind_total", 1).await;
+    stage.until_behind().await;
     for n in 0..EVENTS {
         let event = slow.text().await;
         assert!(

@@ -25,9 +25,7 @@ async fn stalled(stage: &Stage, when_slow: &str) -> (RawSocket, u64) {
     publish_padded(stage, DOOR, 1..=1, PADDING).await;
     let first = slow.next().await;
     publish_padded(stage, DOOR, 2..=EVENTS, PADDING).await;
-    // Whoever passes over what it missed may fall behind again.
-    let is_behind = || async { stage.metric("subscriptions_behind_total").await >= 1 };
-    stage.until("it has fallen behind", is_behind).await;
+    stage.until_behind().await;
     let length = first.payload.len() as u64;
     (slow, length)
 }
