@@ -6,10 +6,16 @@ use crate::stage::{DEADLINE, Stage};
 use crate::transports::{publish_long, stage};
 use crate::transports_ends::{ask_raw, unchunked};
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 /// Events that no reader's kernel takes all of, nor what waits before it.
 const MANY: usize = 400;
+
+/// What an answer that came to its end ends with.
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// A reader that takes what its kernel takes, and no more.
 async fn halt(stage: &Stage, session: &str, way: &str) -> TcpStream {
@@ -55,7 +61,7 @@ async fn until_stuck(stage: &Stage) {
 async fn cut_off(stream: TcpStream) -> Vec<u8> {
     let bytes = RawSocket::new(stream).rest().await;
     assert!(
-        !bytes.ends_with(b"0\r\n\r\n"),
+        !bytes.ends_with(LAST_CHUNK),
         "no end that could be taken for a whole answer"
     );
     bytes.to_vec()
@@ -144,5 +150,61 @@ async fn an_answer_to_a_poll_that_came_in_part_comes_again_whole() {
     for part in [cut_off(dead).await, cut_off(replaced.stream).await] {
         assert!(!part.ends_with(b"]"), "a part of it");
     }
+    stage.end().await;
+}
+
+/// Readers of all kinds that stop anywhere and are taken over from, while others publish without pause.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_line_comes_whole_once_and_in_order_wherever_readers_stop() {
+    let stage = Arc::new(Stage::with(&["--session-ttl", "1s", "--max-outbox-bytes", "65536"]).await);
+    stage.add_stream(&stage.alice, "/acme/door", 100_000).await;
+    let session = stage.session(&stage.alice).await;
+    stage.follow(&session, "/acme/door").await;
+    let goes_on = Arc::new(AtomicBool::new(true));
+    let publisher = tokio::spawn({
+        let (stage, goes_on) = (Arc::clone(&stage), Arc::clone(&goes_on));
+        async move {
+            let mut last = 0;
+            while goes_on.load(Ordering::Relaxed) {
+                publish_long(&stage, 30).await;
+                last += 30;
+            }
+            last
+        }
+    });
+    let mut stopped = Vec::new();
+    for round in 0..12 {
+        let (way, end) = [("streaming", "\n"), ("events", "\n\n")][round % 2];
+        let mut stream = halt(&stage, &session, way).await;
+        let mut came = Vec::new();
+        while came.len() < 4_096 + round * 7_777 {
+            assert!(stream.read_buf(&mut came).await.expect("more") > 0, "the end");
+        }
+        if round % 3 == 0 {
+            until_stuck(&stage).await;
+        }
+        stopped.push((stream, came, end));
+    }
+    let lines = Outflow::open(&stage, &session, "streaming").await;
+    goes_on.store(false, Ordering::Relaxed);
+    let last = publisher.await.expect("no panic");
+    let mut came = Vec::new();
+    for (mut stream, mut bytes, end) in stopped {
+        // Its answer came to its end, or its connection did.
+        let reading = async {
+            while !bytes.ends_with(LAST_CHUNK) && stream.read_buf(&mut bytes).await.is_ok_and(|count| count > 0) {}
+        };
+        tokio::time::timeout(DEADLINE, reading).await.expect("an end in time");
+        came.extend(whole(&bytes, end));
+    }
+    match came.last() == Some(&last) {
+        // They had everything when the newest one took over.
+        true => drop(lines),
+        false => came.extend(rest(lines, last).await),
+    }
+    assert_eq!(came, (1..=last).collect::<Vec<_>>());
+    let Ok(stage) = Arc::try_unwrap(stage) else {
+        panic!("nobody else has it");
+    };
     stage.end().await;
 }
