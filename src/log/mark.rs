@@ -53,6 +53,13 @@ impl Mark {
         File::open(folder)?.sync_all()
     }
 
+    /// Lets another server have the database; nothing is to be written any more.
+    pub fn release(&self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!("the lock file cannot be unlocked, and is when this process ends: {error}");
+        }
+    }
+
     /// Writes the mark if it moved. That it is behind after a crash does no harm.
     pub fn write(&self) {
         let synced = self.synced.load(Ordering::Relaxed);
@@ -63,5 +70,22 @@ impl Mark {
         if let Err(error) = self.file.write_all_at(text.as_bytes(), 0) {
             tracing::warn!("the lock file cannot be written: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_next_can_lock_what_is_released_though_it_is_open() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || File::create(folder.path().join("test.db.lock")).expect("a file");
+        let (first, next) = (open(), open());
+        first.try_lock().expect("nobody has it");
+        let mark = Mark::new(first, 1);
+        assert!(next.try_lock().is_err());
+        mark.release();
+        next.try_lock().expect("it was let go");
     }
 }

@@ -55,6 +55,7 @@ pub struct Setup<'a> {
 
 /// The tasks of a running log.
 pub struct Tasks {
+    shared: Arc<Shared>,
     writer: JoinHandle<()>,
     checkpointer: JoinHandle<()>,
 }
@@ -106,12 +107,13 @@ impl Log {
         shared.mark.found(folder)?;
         let (checkpoint, checkpointer) = checkpoint::pair(setup.database, setup.limits.max_log_bytes).await?;
         let writer = Writer::new(Arc::clone(&shared), store, settling, checkpoint, next_id);
-        Ok((Self { shared }, Tasks::spawn(writer, checkpointer)))
+        let tasks = Tasks::spawn(Arc::clone(&shared), writer, checkpointer);
+        Ok((Self { shared }, tasks))
     }
 }
 
 impl Tasks {
-    fn spawn(writer: Writer, checkpointer: Checkpointer) -> Self {
+    fn spawn(shared: Arc<Shared>, writer: Writer, checkpointer: Checkpointer) -> Self {
         let run = tokio::spawn(writer.run());
         // Without its writer the server would take requests and never answer.
         let writer = tokio::spawn(async move {
@@ -121,15 +123,21 @@ impl Tasks {
             }
         });
         let checkpointer = tokio::spawn(checkpointer.run());
-        Self { writer, checkpointer }
+        Self {
+            shared,
+            writer,
+            checkpointer,
+        }
     }
 
-    /// Waits until everything is written; [`Log::stop`] has been called.
+    /// Waits until everything is written, and lets go of the lock, whoever has the log still; [`Log::stop`] has
+    /// been called.
     pub async fn end(self) {
         // Either it has ended or it panicked, and then the process has.
         let _ = self.writer.await;
         self.checkpointer.abort();
         let _ = self.checkpointer.await;
+        self.shared.mark.release();
     }
 }
 

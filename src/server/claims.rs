@@ -1,6 +1,6 @@
 //! What a server claims before it starts: its address, and the database file for itself.
 //!
-//! Invariant: who has the lock is the only server on that file, until the lock is dropped.
+//! Invariant: who has the lock is the only server on that file, until the log's writer has ended.
 
 use crate::database;
 use crate::domain::error::Fault;

@@ -120,7 +120,6 @@ impl Equipment {
             desk: Rc::clone(&doorkeeper.desk),
             poll: self.poll,
             ping: self.manners.ping,
-            dead: self.manners.dead,
         })
     }
 
