@@ -18,7 +18,6 @@ use crate::hub::worker::Worker;
 use crate::sessions::standing::{Errand, Followed, Leaving, Taken};
 use bytes::Bytes;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
 
 impl Broker {
@@ -168,11 +167,5 @@ impl Seat {
             self.rests.set(false);
         }
         Ok(())
-    }
-
-    /// How long the session lasts if nobody comes; none while it has a connection.
-    pub fn lapses_in(&self) -> Option<Duration> {
-        let lapses_in_ms = self.broker.sessions.lapses_in_ms(self.session()?);
-        lapses_in_ms.map(Duration::from_millis)
     }
 }

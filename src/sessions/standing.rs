@@ -264,17 +264,6 @@ impl Sessions {
         }
     }
 
-    /// In how many milliseconds it lapses; none while it has a connection.
-    pub fn lapses_in_ms(&self, id: &SessionId) -> Option<u64> {
-        let now_ms = self.clock.now_ms();
-        let table = self.table.lock();
-        match table.sessions.get(id) {
-            Some(known) if known.connections > 0 => None,
-            Some(known) => Some(known.lapses_ms.saturating_sub(now_ms)),
-            None => Some(0),
-        }
-    }
-
     /// The standing conversation of a session, if it has one.
     pub fn standing(&self, id: &SessionId) -> Option<mpsc::Sender<Errand>> {
         let table = self.table.lock();

@@ -65,4 +65,5 @@ mod transports;
 mod transports_ends;
 mod transports_refused;
 mod under_fire;
+mod waits;
 mod when_slow;

@@ -12,7 +12,7 @@ use clap::Parser;
 use futures_util::{SinkExt, StreamExt};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use streamgate::catalogue::{Catalogue, NewToken};
 use streamgate::config::Config;
 use streamgate::domain::audit::{Actor, AuditPage};
@@ -414,40 +414,6 @@ impl Stage {
     pub async fn socket(&self, account: &Account) -> Socket {
         let session = self.session(account).await;
         self.connect(&session).await
-    }
-
-    /// A metric's value, by its name without the prefix: `connections`, `refusals_total{code="x"}`.
-    pub async fn metric(&self, name: &str) -> u64 {
-        let answer = self.request("GET", "/metrics", None, "").await;
-        let wanted = format!("streamgate_{name} ");
-        let mut lines = answer.text.lines();
-        let value = lines.find_map(|line| line.strip_prefix(&wanted));
-        value.map_or(0, |value| value.parse().expect("a number"))
-    }
-
-    /// Waits until a metric has a value.
-    pub async fn until_metric(&self, name: &str, value: u64) {
-        self.until(&format!("{name} is {value}"), || async {
-            self.metric(name).await == value
-        })
-        .await;
-    }
-
-    /// Waits until somebody has fallen behind, which who catches up may do again.
-    pub async fn until_behind(&self) {
-        self.until("somebody is behind", || async {
-            self.metric("subscriptions_behind_total").await > 0
-        })
-        .await;
-    }
-
-    /// Waits until something holds.
-    pub async fn until<F: Future<Output = bool>>(&self, what: &str, mut holds: impl FnMut() -> F) {
-        let deadline = Instant::now() + DEADLINE;
-        while !holds().await {
-            assert!(Instant::now() < deadline, "waited in vain: {what}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
     }
 
     /// Ends the server and asserts that it had nothing left of anybody. Drop all sockets first.

@@ -18,17 +18,8 @@ use crate::sessions::standing::Errand;
 use bytes::{Bytes, BytesMut};
 use std::future::pending;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Sleep, sleep};
-
-/// Looks at the session in the time after which a peer counts as dead.
-const LOOKS: u32 = 4;
-
-/// The least time between two looks.
-const SHORTEST: Duration = Duration::from_millis(10);
 
 /// What a standing conversation is asked for, and how it answers.
 pub struct Errands {
@@ -71,7 +62,6 @@ enum Next {
     Errand(Option<Errand>),
     Ready(Ready),
     Left(Parting),
-    Look,
 }
 
 impl Conversation {
@@ -95,13 +85,12 @@ impl Conversation {
     }
 
     /// Runs until it is over. With errands it outlives the responses that take its words; without, it
-    /// ends with the first. Looks four times in `dead` whether its session has lapsed.
-    pub async fn run_relayed(self: Rc<Self>, dead: Duration, mut errands: Option<Errands>) {
+    /// ends with the first.
+    pub async fn run_relayed(self: Rc<Self>, mut errands: Option<Errands>) {
         pump::flush(&self.desk, self.key);
-        let mut look = std::pin::pin!(sleep(dead / LOOKS));
         let mut late = None;
         while !self.is_over() {
-            match self.next(&mut errands, look.as_mut()).await {
+            match self.next(&mut errands).await {
                 Next::Errand(Some(errand)) => {
                     self.relay().settled().await;
                     match &errands {
@@ -112,22 +101,18 @@ impl Conversation {
                     }
                     pump::flush(&self.desk, self.key);
                 }
-                // Its session is forgotten.
+                // Its session has lapsed, and is forgotten.
                 Next::Errand(None) => self.line.break_off(Ending::Refused(Code::SessionLapsed)),
                 Next::Ready(Ready::Write) => pump::flush_again(&self.desk, self.key),
                 Next::Ready(_) => {}
                 Next::Left(parting) => self.detach(parting, errands.is_some()),
-                Next::Look => {
-                    self.look();
-                    look.as_mut().reset(Instant::now() + self.patience(dead));
-                }
             }
         }
         let late = errands.as_mut().and_then(|errands| errands.close(late));
         self.finish(errands.is_some(), late);
     }
 
-    async fn next(&self, errands: &mut Option<Errands>, look: Pin<&mut Sleep>) -> Next {
+    async fn next(&self, errands: &mut Option<Errands>) -> Next {
         let errand = async {
             match errands {
                 Some(errands) => errands.receiver.recv().await,
@@ -136,22 +121,9 @@ impl Conversation {
         };
         tokio::select! {
             biased;
-            () = look => Next::Look,
             errand = errand => Next::Errand(errand),
             parting = self.relay().left() => Next::Left(parting),
             ready = self.line.ready(false) => Next::Ready(ready),
-        }
-    }
-
-    /// Until when there is nothing to look after, whatever happens.
-    fn patience(&self, dead: Duration) -> Duration {
-        let lapses_in = self.seat.lapses_in().filter(|_| !self.relay().is_attached());
-        lapses_in.map_or(dead / LOOKS, |lapses_in| lapses_in.min(dead / LOOKS).max(SHORTEST))
-    }
-
-    fn look(&self) {
-        if !self.relay().is_attached() && self.seat.lapses_in() == Some(Duration::ZERO) {
-            self.line.break_off(Ending::Refused(Code::SessionLapsed));
         }
     }
 

@@ -26,14 +26,13 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// Errands that may wait for a standing conversation.
 const ERRANDS: usize = 64;
 
 /// Begins a session's standing conversation on this worker, unless another worker was first.
-pub fn begin(desk: &Rc<Desk>, seat: Seat, peer: Option<SocketAddr>, dead: Duration) -> mpsc::Sender<Errand> {
+pub fn begin(desk: &Rc<Desk>, seat: Seat, peer: Option<SocketAddr>) -> mpsc::Sender<Errand> {
     let (sender, receiver) = mpsc::channel(ERRANDS);
     if let Some(session) = seat.session()
         && let Err(other) = seat.broker().stand(session, sender.clone())
@@ -43,7 +42,7 @@ pub fn begin(desk: &Rc<Desk>, seat: Seat, peer: Option<SocketAddr>, dead: Durati
     seat.rest();
     let answer = run_errand;
     let conversation = Conversation::relayed(Rc::clone(desk), seat, &LINES, peer);
-    actix_rt::spawn(conversation.run_relayed(dead, Some(Errands { receiver, answer })));
+    actix_rt::spawn(conversation.run_relayed(Some(Errands { receiver, answer })));
     sender
 }
 

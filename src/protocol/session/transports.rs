@@ -60,8 +60,6 @@ pub struct Station {
     pub poll: Duration,
     /// How long a response may be quiet.
     pub ping: Duration,
-    /// How long one may take nothing.
-    pub dead: Duration,
 }
 
 /// All of them.
@@ -142,12 +140,12 @@ impl<'a> Visit<'a> {
 
     /// The session's standing conversation, which begins here if there is none.
     fn standing(&self, session: SessionId) -> Result<Sender<Errand>, Refusal> {
-        let Station { broker, desk, dead, .. } = self.station;
+        let Station { broker, desk, .. } = self.station;
         if let Some(standing) = broker.standing(&session) {
             return Ok(standing);
         }
         let seat = broker.connect(session, &extract::visitor(self.request))?;
-        Ok(standing::begin(desk, seat, self.request.peer_addr(), *dead))
+        Ok(standing::begin(desk, seat, self.request.peer_addr()))
     }
 
     fn send(&self, session: SessionId, mut errand: Errand) -> Result<(), Refusal> {
@@ -221,7 +219,7 @@ impl<'a> Visit<'a> {
 
     /// Begins a conversation that is this response's alone.
     async fn converse(&self, session: SessionId, query: EventsQuery, inlet: Inlet) -> Result<(), Error> {
-        let Station { broker, desk, dead, .. } = self.station;
+        let Station { broker, desk, .. } = self.station;
         let seat = broker.connect(session, &extract::visitor(self.request))?;
         let at = Conversation::relayed(Rc::clone(desk), seat, &LINES, self.request.peer_addr());
         let mut places = Vec::new();
@@ -232,7 +230,7 @@ impl<'a> Visit<'a> {
             notice.into_iter().for_each(|notice| at.reply(notice));
         }
         at.attach(inlet, places.into_iter());
-        actix_rt::spawn(at.run_relayed(*dead, None));
+        actix_rt::spawn(at.run_relayed(None));
         Ok(())
     }
 
