@@ -190,6 +190,8 @@ impl Sessions {
     /// Forgets what has lapsed.
     pub fn sweep(&self) {
         let now_ms = self.clock.now_ms();
+        // Goes after the lock does: streams may end by it.
+        let mut forgotten = Vec::new();
         let mut table = self.table.lock();
         let Table {
             sessions,
@@ -199,8 +201,9 @@ impl Sessions {
         sessions.retain(|id, known| {
             let stays = known.connections > 0 || known.lapses_ms > now_ms;
             if !stays {
-                if let Some(belongings) = &known.belongings {
-                    kept.let_go(belongings);
+                if let Some(belongings) = known.belongings.take() {
+                    kept.let_go(&belongings);
+                    forgotten.push(belongings);
                 }
                 if let Some(count) = by_token.get_mut(&id.token()) {
                     *count -= 1;
@@ -452,6 +455,21 @@ mod tests {
         roomy.terms.most_kept = 100;
         assert!(roomy.keep(a, 1, streams(&all[..5])));
         assert!(!roomy.keep(a, 1, streams(&all[5..])), "a session has five");
+    }
+
+    #[test]
+    fn what_stands_in_the_place_of_something_else_is_kept_though_there_is_no_room() {
+        let sessions = sessions(9);
+        let id = sessions.issue(TOKEN, Wishes::default()).expect("issued");
+        sessions.enter(&id).expect("alive");
+        assert!(sessions.keep(&id, 1, streams(&[1, 2, 3, 4])));
+        let more = [followed(4, 9), followed(5, 9)].into();
+        assert!(!sessions.keep(&id, 1, Leaving::for_good(more)));
+        let kept = sessions.take_kept(&id);
+        let places = kept.followed.iter().map(|followed| followed.subscription.cursor());
+        assert_eq!(places.collect::<Vec<_>>(), [7, 7, 7, 9].map(Offset));
+        assert!(kept.is_short);
+        assert_eq!(sessions.table.lock().kept.total(), 0);
     }
 
     #[test]

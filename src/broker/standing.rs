@@ -139,13 +139,18 @@ impl Seat {
     }
 
     /// Keeps what a connection of the session followed, until somebody takes it up or the session lapses. If
-    /// there is no room, who comes next is told.
+    /// there is no room, who comes next is told; whoever reads already goes on with it.
     pub fn keep(&self, leaving: Leaving) {
-        let company = self.access.token.company_id;
-        if let Some(session) = self.session()
-            && !self.broker.sessions.keep(session, company, leaving)
-        {
+        let Some(session) = self.session() else {
+            return;
+        };
+        let sessions = &self.broker.sessions;
+        if !sessions.keep(session, self.access.token.company_id, leaving) {
             self.broker.metrics.count_refusal(Code::LimitSubscriptions);
+        }
+        if let Some(standing) = sessions.standing(session) {
+            // Where there is no room for this errand, others wait that have the same done.
+            let _ = standing.try_send(Errand::TakeUp);
         }
     }
 

@@ -14,6 +14,7 @@ use crate::engine::subscription::{Subscription, Terms};
 use crate::sessions::pipe::Inlet;
 use crate::sessions::{Sessions, Table};
 use bytes::Bytes;
+use std::collections::btree_map::Entry as Place;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
@@ -37,6 +38,8 @@ pub enum Errand {
         /// Whether the reader is to be told where it is.
         keeps_places: bool,
     },
+    /// To follow what ended sockets of the session followed, if somebody reads: more of that is kept now.
+    TakeUp,
     /// To end, and to give away all that it has.
     HandOver {
         /// To whom.
@@ -320,23 +323,31 @@ impl Sessions {
     /// A session keeps as much as one connection may follow, a company half of what the others leave free.
     pub fn keep(&self, id: &SessionId, company: i64, leaving: Leaving) -> bool {
         let Leaving { followed, left } = leaving;
-        let new = followed.into_iter().map(|followed| Kept { followed, left });
-        let mut new: BTreeMap<StreamId, Kept> = new.map(|new| (new.followed.stream, new)).collect();
+        // Goes after the lock does: streams may end by it.
+        let mut outdone = Vec::new();
         let mut table = self.table.lock();
         let in_all = table.kept.room(company, self.terms.most_kept);
         let Some(belongings) = table.belongings(id) else {
             return true;
         };
         let kept = &mut belongings.kept;
-        new.retain(|stream, new| kept.get(stream).is_none_or(|old| new.outdoes(old)));
-        let more = new.keys().filter(|stream| !kept.contains_key(stream)).count();
-        let has_room = more <= in_all && kept.len() + more <= self.terms.most_kept_each;
-        if !has_room {
-            belongings.is_short = true;
-        } else if !new.is_empty() {
-            kept.extend(new);
+        let before = kept.len();
+        let more = followed.iter().filter(|new| !kept.contains_key(&new.stream)).count();
+        let has_room = more <= in_all && before + more <= self.terms.most_kept_each;
+        for followed in followed {
+            let new = Kept { followed, left };
+            match kept.entry(new.followed.stream) {
+                // What stands in the place of something else needs no more room.
+                Place::Occupied(mut old) if new.outdoes(old.get()) => outdone.push(old.insert(new)),
+                Place::Vacant(place) if has_room => _ = place.insert(new),
+                Place::Occupied(_) | Place::Vacant(_) => outdone.push(new),
+            }
+        }
+        let count = kept.len() - before;
+        belongings.is_short |= !has_room;
+        if count > 0 {
             belongings.company = company;
-            table.kept.add(company, more);
+            table.kept.add(company, count);
         }
         table.tidy(id);
         has_room

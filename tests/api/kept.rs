@@ -127,3 +127,32 @@ async fn a_stream_that_nobody_declared_waits_no_longer_than_its_session_lasts_or
     drop(socket);
     stage.end().await;
 }
+
+/// As careful clients move: the new way is there before the old one goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_already_goes_on_with_what_a_socket_followed_that_ends() {
+    let stage = stage(&[]).await;
+    for way in ["streaming", "events"] {
+        let session = stage.session(&stage.alice).await;
+        let mut socket = stage.connect(&session).await;
+        let mut reader = Outflow::open(&stage, &session, way).await;
+        socket.subscribe("/acme/door").await;
+        publish(&stage, "/acme/door", 1).await;
+        let before = socket.json().await["offset"].as_u64().expect("a number");
+        close(socket).await;
+        publish(&stage, "/acme/door", 1).await;
+        assert_eq!(next_offset(&mut reader).await, before + 1, "{way}");
+    }
+    stage.end().await;
+}
+
+/// The place of the next event, whichever way it comes.
+async fn next_offset(reader: &mut Outflow) -> u64 {
+    loop {
+        let text = reader.any_line().await.expect("a line, not the end");
+        if let Some((_, rest)) = text.split_once(r#""offset":"#) {
+            let number = rest.split(',').next().expect("a number");
+            return number.parse().expect("a number");
+        }
+    }
+}

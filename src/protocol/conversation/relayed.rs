@@ -37,7 +37,7 @@ impl Errands {
         let rest = std::iter::from_fn(|| self.receiver.try_recv().ok());
         let inlets = first.into_iter().chain(rest).filter_map(|errand| match errand {
             Errand::Attach { inlet, .. } => Some(inlet),
-            Errand::Request { .. } | Errand::HandOver { .. } => None,
+            Errand::Request { .. } | Errand::TakeUp | Errand::HandOver { .. } => None,
         });
         inlets.last()
     }

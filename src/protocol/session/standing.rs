@@ -60,6 +60,9 @@ fn run_errand(at: &Rc<Conversation>, errand: Errand) {
             seen,
             keeps_places,
         } => attach(at, inlet, &seen, keeps_places),
+        Errand::TakeUp if at.is_attached() => take_up_kept(at),
+        // A socket that comes next is to follow what it asks for.
+        Errand::TakeUp => {}
         Errand::HandOver { answer } => hand_over(at, answer),
     }
     if !at.is_attached() {
@@ -97,7 +100,10 @@ fn take_up(at: &Conversation, followed: &Followed) {
     }
     let taken = broker.take_up(&at.desk, at.key, &at.seat.access, followed);
     match taken {
-        Ok(subscribed) => tell(at, &subscribed),
+        Ok(subscribed) => {
+            at.tell_place(place(&subscribed));
+            tell(at, &subscribed);
+        }
         Err(refusal) => {
             broker.metrics().count_refusal(refusal.code);
             let text = format!("{} is not followed any more: {refusal}", followed.stream);
