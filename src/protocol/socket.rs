@@ -19,6 +19,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+/// Polls without a byte in or out after which a connection counts as one that burns time. There are some for
+/// every event that a reader's pipe has room for, and none for who just waits.
+const MAX_IDLE_POLLS: u32 = 10_000;
+/// Bytes that the kernel holds of an answer before it has sent them. It would hold megabytes of a long one, and
+/// say nothing of how slowly these are read until a third of them has been.
+const UNSENT_BYTES: u32 = 65_536;
 /// Chunks joined into one write.
 const SLICES: usize = 32;
 
@@ -44,6 +50,10 @@ pub struct Begun {
     patience: Duration,
     /// Runs as long as it takes nothing.
     fuse: Option<Pin<Box<Sleep>>>,
+    /// Polls since the last byte.
+    idle_polls: u32,
+    /// Whether the kernel holds [`UNSENT_BYTES`] only.
+    is_held_short: bool,
 }
 
 impl Socket {
@@ -73,13 +83,14 @@ impl Socket {
     /// long as `patience` of what is written to it is cut off.
     pub fn begun(socket: Self, read: BytesMut, patience: Duration) -> Self {
         let tether = Rc::new(Tether::new(matches!(socket, Socket::Plain(_))));
-        let fuse = None;
         Socket::Begun(Box::new(Begun {
             socket,
             read,
             tether,
             patience,
-            fuse,
+            fuse: None,
+            idle_polls: 0,
+            is_held_short: false,
         }))
     }
 
@@ -211,16 +222,33 @@ impl Begun {
     fn poll_more(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.remaining();
         let read = Pin::new(&mut self.socket).poll_read(context, buffer);
-        if matches!(read, Poll::Ready(Ok(()))) && before > 0 && buffer.remaining() == before {
+        if buffer.remaining() < before {
+            self.idle_polls = 0;
+        } else if matches!(read, Poll::Ready(Ok(()))) && before > 0 {
             self.tether.end();
         }
         read
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if !self.is_held_short && (self.tether.is_answering() || bytes.len() > UNSENT_BYTES as usize) {
+            self.hold_short();
+        }
         let socket = Pin::new(&mut self.socket);
         let written = self.tether.pass(|| socket.poll_write(context, bytes));
+        if written.is_ready() {
+            self.idle_polls = 0;
+        }
         self.watch(context, written)
+    }
+
+    fn hold_short(&mut self) {
+        self.is_held_short = true;
+        #[cfg(target_os = "linux")]
+        if let Some(stream) = self.socket.stream() {
+            // Where this cannot be set, who reads very slowly is cut off.
+            let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);
+        }
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -236,6 +264,12 @@ impl Begun {
 
     /// Lets a peer wait that takes nothing, for a while. actix-http has no end for who does not read an answer.
     fn watch<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        // actix-http polls on and on while more requests wait than it reads, also behind an answer without end.
+        self.idle_polls += 1;
+        if self.idle_polls > MAX_IDLE_POLLS && (outcome.is_pending() || self.tether.is_answering()) {
+            self.tether.die();
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         if outcome.is_ready() {
             self.fuse = None;
             return outcome;

@@ -18,6 +18,8 @@ pub struct Tether {
     counts: bool,
     has_ended: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// Whether an answer is made that may go on without end.
+    is_answering: Cell<bool>,
     /// Who has given the connection something that has not left it, or waits for what others gave.
     owing: RefCell<Option<Rc<Outlet>>>,
 }
@@ -28,9 +30,20 @@ impl Tether {
         Self {
             counts,
             has_ended: Cell::default(),
+            is_answering: Cell::default(),
             waker: RefCell::default(),
             owing: RefCell::default(),
         }
+    }
+
+    /// An answer begins that may go on without end, or has come to its end.
+    pub fn answer(&self, goes_on: bool) {
+        self.is_answering.set(goes_on);
+    }
+
+    /// Whether one goes on.
+    pub fn is_answering(&self) -> bool {
+        self.is_answering.get()
     }
 
     /// The peer will say nothing more.

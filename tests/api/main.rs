@@ -3,6 +3,7 @@
 mod across;
 mod audit;
 mod authority;
+mod burdens;
 mod channels;
 mod company;
 mod compression;

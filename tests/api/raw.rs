@@ -29,7 +29,7 @@ pub const ENDS: u8 = 0x80;
 pub struct RawSocket {
     pub stream: TcpStream,
     /// What was read and not yet looked at.
-    read: BytesMut,
+    pub read: BytesMut,
 }
 
 /// A frame as the server sent it.

@@ -30,10 +30,19 @@ pub struct Exit {
     /// What is to be said.
     pub outlet: Rc<Outlet>,
     /// The connection.
-    pub tether: Rc<Tether>,
+    tether: Rc<Tether>,
 }
 
 impl Exit {
+    /// By this connection.
+    pub fn new(outlet: Outlet, tether: &Rc<Tether>) -> Self {
+        tether.answer(true);
+        Self {
+            outlet: Rc::new(outlet),
+            tether: Rc::clone(tether),
+        }
+    }
+
     /// The connection is given something.
     fn hand_on(&self) {
         self.tether.owe(&self.outlet);
@@ -48,6 +57,12 @@ impl Exit {
     /// Waits until the client has gone.
     pub fn poll_gone(&self, context: &Context<'_>) -> Poll<()> {
         self.tether.poll_ended(context)
+    }
+}
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        self.tether.answer(false);
     }
 }
 
@@ -67,6 +82,8 @@ pub struct Outflow {
     exit: Exit,
     framing: Framing,
     broker: Arc<Broker>,
+    /// Whether HTTP writes it in chunks.
+    is_chunked: bool,
     stage: Stage,
     greeting: Option<Bytes>,
     /// Whether the reader is somewhere else than it was told last.
@@ -76,13 +93,14 @@ pub struct Outflow {
 }
 
 impl Outflow {
-    /// Says something at least every `ping`.
-    pub fn new(exit: Exit, framing: Framing, broker: Arc<Broker>, ping: Duration) -> Self {
+    /// Says something at least every `ping`; as HTTP writes it, in chunks or as it is.
+    pub fn new(exit: Exit, framing: Framing, broker: Arc<Broker>, ping: Duration, is_chunked: bool) -> Self {
         Self {
             exit,
             greeting: framing.greeting(),
             framing,
             broker,
+            is_chunked,
             stage: Stage::Head,
             has_moved: false,
             quiet: Box::pin(sleep(ping)),
@@ -146,7 +164,7 @@ impl Outflow {
         };
         self.exit.outlet.write_as(Written {
             text: text.clone(),
-            lead: chunk_lead(text.len()),
+            lead: if self.is_chunked { chunk_lead(text.len()) } else { 0 },
             end: self.framing.end(),
         });
         text

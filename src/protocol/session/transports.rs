@@ -24,8 +24,8 @@ use crate::protocol::tether::Tether;
 use crate::sessions::pipe::{Inlet, pipe};
 use crate::sessions::standing::{Answered, Errand};
 use actix_web::body::MessageBody;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::http::{ConnectionType, StatusCode, Version};
 use actix_web::web::{self, Path, Payload, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use std::future::poll_fn;
@@ -166,9 +166,8 @@ impl<'a> Visit<'a> {
     fn exit(&self, limit: usize) -> (Inlet, Exit) {
         let (inlet, outlet) = pipe(limit);
         let tether = self.request.conn_data::<Rc<Tether>>();
-        let tether = Rc::clone(tether.expect("all of HTTP's connections have one"));
-        let outlet = Rc::new(outlet);
-        (inlet, Exit { outlet, tether })
+        let tether = tether.expect("all of HTTP's connections have one");
+        (inlet, Exit::new(outlet, tether))
     }
 
     fn stream(&self, id: &str) -> Result<HttpResponse, Error> {
@@ -182,7 +181,15 @@ impl<'a> Visit<'a> {
     fn flow(&self, exit: Exit, framing: Framing) -> HttpResponse {
         let kind = framing.kind();
         let Station { broker, ping, .. } = self.station;
-        response(kind, Outflow::new(exit, framing, Arc::clone(broker), *ping))
+        // Before 1.1 nobody knows of chunks; the answer ends with its connection (RFC 9112 §6.1, §6.3).
+        let is_chunked = self.request.version() >= Version::HTTP_11;
+        let mut response = response(kind, Outflow::new(exit, framing, Arc::clone(broker), *ping, is_chunked));
+        if !is_chunked {
+            let head = response.head_mut();
+            head.no_chunking(true);
+            head.set_connection_type(ConnectionType::Close);
+        }
+        response
     }
 
     async fn poll(&self, id: &str) -> Result<HttpResponse, Error> {
