@@ -62,6 +62,18 @@ impl Outbox {
         (front.into_iter().chain(outbox.rest).collect(), outbox.begun)
     }
 
+    /// Puts back before all that waits what was taken out whole and did not leave.
+    pub fn put_back(&mut self, chunks: Vec<Bytes>) {
+        debug_assert_eq!(self.begun, 0);
+        for chunk in chunks.into_iter().rev().filter(|chunk| !chunk.is_empty()) {
+            self.bytes += chunk.len();
+            let second = std::mem::replace(&mut self.front, chunk);
+            if !second.is_empty() {
+                self.rest.push_front(second);
+            }
+        }
+    }
+
     /// The chunks that wait, of which none has begun to leave.
     pub fn chunks(&self) -> impl Iterator<Item = &Bytes> {
         debug_assert_eq!(self.begun, 0);
@@ -154,6 +166,20 @@ mod tests {
         assert!(outbox.is_empty());
         outbox.push_reply(Bytes::from_static(b"jkl"));
         assert_eq!(outbox.chunks().collect::<Vec<_>>(), ["jkl"]);
+    }
+
+    #[test]
+    fn what_is_put_back_leaves_first_and_takes_up_room() {
+        let chunks = |texts: &[&'static str]| texts.iter().map(|text| Bytes::from(*text)).collect::<Vec<_>>();
+        let mut outbox = Outbox::default();
+        outbox.put_back(chunks(&["c", "", "d"]));
+        outbox.push_reply(Bytes::from_static(b"e"));
+        outbox.put_back(chunks(&["a", "b"]));
+        outbox.put_back(Vec::new());
+        assert_eq!((outbox.bytes(), waiting(&outbox)), (5, b"abcde".to_vec()));
+        assert_eq!(outbox.push(Bytes::from_static(b"f"), 5), Verdict::Full);
+        outbox.wrote(2);
+        assert_eq!(outbox.take(), (chunks(&["c", "d", "e"]), 0));
     }
 
     proptest! {

@@ -6,7 +6,7 @@
 mod relayed;
 mod turns;
 
-pub use relayed::{Errands, Unsaid};
+pub use relayed::Errands;
 
 use crate::broker::Seat;
 use crate::domain::error::{Code, Refusal};

@@ -4,11 +4,17 @@
 //! Knows chunks of lines, not what is in them. Invariants: a line leaves by one response only, and is
 //! not lost with one that ended before it left; what waits is bounded by `limit` and one chunk more.
 
+mod flight;
+
+pub use flight::Written;
+
 use crate::domain::id::StreamId;
 use crate::domain::position::{Epoch, Offset};
 use bytes::Bytes;
+use flight::Flight;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -42,16 +48,6 @@ pub enum Parting {
     Dead,
 }
 
-/// How the chunks that were taken are written, where their reader can use a part of them.
-pub struct Written {
-    /// All of them.
-    pub text: Bytes,
-    /// The bytes that go before the text.
-    pub lead: usize,
-    /// Where each line ends in the text: behind this, which is nowhere else in it.
-    pub end: &'static [u8],
-}
-
 /// The side that is written to. Dropping it lets the reader have what waits, and then the end.
 pub struct Inlet(Arc<Pipe>);
 
@@ -72,21 +68,12 @@ struct State {
     flight: Option<Flight>,
     end: Option<End>,
     parting: Option<Parting>,
+    /// Whether nothing is taken for the time being, as somebody takes over from the reader.
+    is_held: bool,
     writer: Option<Waker>,
     reader: Option<Waker>,
     /// Who waits for the flight to land or to be stuck.
     watcher: Option<Waker>,
-}
-
-/// Chunks on their way through the reader's connection.
-#[derive(Default)]
-struct Flight {
-    chunks: Vec<Bytes>,
-    written: Option<Written>,
-    /// Bytes that have left.
-    sent: usize,
-    /// Whether the connection takes no more for the time being.
-    is_stuck: bool,
 }
 
 /// A pipe in which `limit` bytes may wait.
@@ -94,34 +81,6 @@ pub fn pipe(limit: usize) -> (Inlet, Outlet) {
     let state = Mutex::default();
     let pipe = Arc::new(Pipe { limit, state });
     (Inlet(Arc::clone(&pipe)), Outlet(pipe))
-}
-
-impl Flight {
-    /// The lines that have not left whole.
-    fn rest(self) -> Vec<Bytes> {
-        let mut passed = self.written.map_or(0, |written| written.lines(self.sent));
-        let mut rest = Vec::with_capacity(self.chunks.len());
-        for chunk in self.chunks {
-            let mut begin = 0;
-            while passed > 0 && begin < chunk.len() {
-                let end = memchr::memchr(b'\n', &chunk[begin..]);
-                begin = end.map_or(chunk.len(), |end| begin + end + 1);
-                passed -= 1;
-            }
-            if begin < chunk.len() {
-                rest.push(chunk.slice(begin..));
-            }
-        }
-        rest
-    }
-}
-
-impl Written {
-    /// How many lines are in the first bytes that are written.
-    fn lines(&self, sent: usize) -> usize {
-        let sent = sent.saturating_sub(self.lead).min(self.text.len());
-        memchr::memmem::find_iter(&self.text[..sent], self.end).count()
-    }
 }
 
 impl State {
@@ -132,7 +91,15 @@ impl State {
         self.pieces.push_back(piece);
     }
 
+    /// Whether what waits may be taken.
+    fn flows(&self) -> bool {
+        !self.is_held || self.end.is_some()
+    }
+
     fn take(&mut self) -> Option<Piece> {
+        if !self.flows() {
+            return None;
+        }
         let piece = self.pieces.pop_front()?;
         if let Piece::Chunk(chunk) = &piece {
             self.bytes -= chunk.len();
@@ -163,21 +130,21 @@ impl State {
         if let Some(flight) = &mut self.flight {
             flight.is_stuck = is_stuck;
         }
-        self.tell_watcher();
     }
 
-    fn tell_watcher(&mut self) {
-        if self.is_settled()
-            && let Some(watcher) = self.watcher.take()
-        {
-            watcher.wake();
+    /// Who is to be told that it is settled.
+    fn told(&mut self) -> Option<Waker> {
+        match self.is_settled() {
+            true => self.watcher.take(),
+            false => None,
         }
     }
 }
 
-fn wake(waker: &Option<Waker>) {
+/// Wakes with nothing locked: whoever wakes looks at the state.
+fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
-        waker.wake_by_ref();
+        waker.wake();
     }
 }
 
@@ -190,22 +157,62 @@ fn listen(place: &mut Option<Waker>, context: &Context<'_>) {
 impl Inlet {
     /// Adds a chunk if there is room, and returns whether there was.
     pub fn put(&self, chunk: &Bytes) -> bool {
-        let mut state = self.0.state.lock();
-        if state.bytes >= self.0.limit || !state.is_open() {
-            return false;
-        }
-        state.push(Piece::Chunk(chunk.clone()));
-        wake(&state.reader);
-        true
+        self.fill([chunk]) > 0
     }
 
-    /// Adds what must go through whether there is room or not.
+    /// Adds chunks as long as there is room, and returns how many bytes they have.
+    pub fn fill<'a>(&self, chunks: impl IntoIterator<Item = &'a Bytes>) -> usize {
+        let mut state = self.0.state.lock();
+        let (before, mut chunks) = (state.bytes, chunks.into_iter());
+        while state.bytes < self.0.limit
+            && state.is_open()
+            && let Some(chunk) = chunks.next()
+        {
+            state.push(Piece::Chunk(chunk.clone()));
+        }
+        let count = state.bytes - before;
+        let reader = state.reader.take_if(|_| count > 0);
+        drop(state);
+        wake(reader);
+        count
+    }
+
+    /// Adds what must go through whether there is room or not, and comes back if nobody is there.
     pub fn force(&self, pieces: impl IntoIterator<Item = Piece>) {
         let mut state = self.0.state.lock();
-        if state.is_open() {
-            pieces.into_iter().for_each(|piece| state.push(piece));
+        pieces.into_iter().for_each(|piece| state.push(piece));
+        let reader = state.reader.take();
+        drop(state);
+        wake(reader);
+    }
+
+    /// Adds the last chunks. Once the reader has left, returns the lines that it did not get.
+    pub fn finish(self, last: Vec<Bytes>) -> impl Future<Output = Vec<Bytes>> {
+        self.force(last.into_iter().map(Piece::Chunk));
+        self.end();
+        async move {
+            poll_fn(|context| self.poll_left(context)).await;
+            self.take_back()
         }
-        wake(&state.reader);
+    }
+
+    fn end(&self) {
+        let mut state = self.0.state.lock();
+        state.end = state.end.or(Some(End::Over));
+        let reader = state.reader.take();
+        drop(state);
+        wake(reader);
+    }
+
+    /// The chunk that leaves last, if it has not left yet.
+    pub fn last(&self) -> Option<Bytes> {
+        let state = self.0.state.lock();
+        let waiting = state.pieces.iter().rev().find_map(|piece| match piece {
+            Piece::Chunk(chunk) => Some(chunk),
+            Piece::Place(..) => None,
+        });
+        let in_flight = || state.flight.as_ref().and_then(|flight| flight.chunks.last());
+        waiting.or_else(in_flight).cloned()
     }
 
     /// Drops the chunks that nobody has taken.
@@ -232,15 +239,26 @@ impl Inlet {
         state.parting.map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Waits until what was taken has left, or its connection takes no more for the time being. As what is
-    /// taken is written at once, no peer can draw this out.
+    /// Waits until what was taken has left, or its connection takes no more for the time being; nothing more is
+    /// taken until the pipe ends, or [`Inlet::go_on`]. As what is taken is written at once, no peer can draw
+    /// this out.
     pub fn poll_settled(&self, context: &Context<'_>) -> Poll<()> {
         let mut state = self.0.state.lock();
+        state.is_held = true;
         if state.is_settled() {
             return Poll::Ready(());
         }
         listen(&mut state.watcher, context);
         Poll::Pending
+    }
+
+    /// The reader may take what waits, as nobody has taken over from it.
+    pub fn go_on(&self) {
+        let mut state = self.0.state.lock();
+        let was_held = std::mem::take(&mut state.is_held);
+        let reader = state.reader.take_if(|_| was_held);
+        drop(state);
+        wake(reader);
     }
 
     /// Ends the pipe; returns the lines that the reader does not get. If some of these had been taken, what
@@ -254,8 +272,9 @@ impl Inlet {
         };
         state.bytes = 0;
         let pieces = std::mem::take(&mut state.pieces);
-        wake(&state.reader);
+        let reader = state.reader.take();
         drop(state);
+        wake(reader);
         let mut chunks = flight.map(Flight::rest).unwrap_or_default();
         chunks.extend(pieces.into_iter().filter_map(|piece| match piece {
             Piece::Chunk(chunk) => Some(chunk),
@@ -267,9 +286,7 @@ impl Inlet {
 
 impl Drop for Inlet {
     fn drop(&mut self) {
-        let mut state = self.0.state.lock();
-        state.end = state.end.or(Some(End::Over));
-        wake(&state.reader);
+        self.end();
     }
 }
 
@@ -279,7 +296,9 @@ impl Outlet {
         let mut state = self.0.state.lock();
         listen(&mut state.reader, context);
         if let Some(piece) = state.take() {
-            wake(&state.writer);
+            let writer = state.writer.take();
+            drop(state);
+            wake(writer);
             return Poll::Ready(Ok(piece));
         }
         match state.end {
@@ -292,13 +311,13 @@ impl Outlet {
     pub fn poll_some(&self, context: &Context<'_>) -> Poll<()> {
         let mut state = self.0.state.lock();
         listen(&mut state.reader, context);
-        match state.bytes > 0 || state.end.is_some() {
+        match (state.bytes > 0 && state.flows()) || state.end.is_some() {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
     }
 
-    /// All chunks that wait.
+    /// All chunks that wait and may be taken.
     pub fn take_all(&self) -> Vec<Bytes> {
         let mut state = self.0.state.lock();
         let mut chunks = Vec::with_capacity(state.pieces.len());
@@ -307,7 +326,9 @@ impl Outlet {
                 chunks.push(chunk);
             }
         }
-        wake(&state.writer);
+        let writer = state.writer.take();
+        drop(state);
+        wake(writer);
         chunks
     }
 
@@ -329,6 +350,9 @@ impl Outlet {
             flight.sent += count;
         }
         state.note(written.is_pending());
+        let told = state.told();
+        drop(state);
+        wake(told);
         written
     }
 
@@ -341,6 +365,9 @@ impl Outlet {
             state.flight = None;
         }
         state.note(flushed.is_pending());
+        let told = state.told();
+        drop(state);
+        wake(told);
         flushed
     }
 
@@ -352,8 +379,10 @@ impl Outlet {
     fn part(&self, parting: Parting) {
         let mut state = self.0.state.lock();
         state.parting.get_or_insert(parting);
-        state.tell_watcher();
-        wake(&state.writer);
+        let (told, writer) = (state.told(), state.writer.take());
+        drop(state);
+        wake(told);
+        wake(writer);
     }
 }
 
@@ -431,6 +460,47 @@ mod tests {
     }
 
     #[test]
+    fn what_is_forced_on_a_reader_that_is_gone_comes_back() {
+        let (inlet, outlet) = pipe(100);
+        assert!(inlet.put(&chunk("a")));
+        drop(outlet);
+        inlet.force([Piece::Chunk(chunk("b"))]);
+        assert_eq!(inlet.take_back(), [chunk("a"), chunk("b")]);
+    }
+
+    #[tokio::test]
+    async fn last_words_come_back_unless_they_left() {
+        for has_left in [false, true] {
+            let (inlet, outlet) = pipe(1);
+            assert!(inlet.put(&chunk("a\n")));
+            assert_eq!(take(&outlet), taken("a\n"));
+            assert!(flush(&outlet).is_ready());
+            assert_eq!(inlet.last(), None);
+            let unread = inlet.finish(vec![chunk("b\n"), chunk("c\n")]);
+            assert_eq!(outlet.take_all(), [chunk("b\n"), chunk("c\n")]);
+            assert_eq!(take(&outlet), Poll::Ready(Err(End::Over)));
+            if has_left {
+                assert!(flush(&outlet).is_ready());
+            }
+            drop(outlet);
+            assert_eq!(unread.await.concat(), if has_left { "" } else { "b\nc\n" }.as_bytes());
+        }
+    }
+
+    #[test]
+    fn who_takes_over_finds_nothing_on_its_way_that_was_not_when_it_looked() {
+        let context = Context::from_waker(noop_waker_ref());
+        let (inlet, outlet) = pipe(100);
+        assert!(inlet.put(&chunk("a")));
+        assert!(inlet.poll_settled(&context).is_ready());
+        assert!(take(&outlet).is_pending());
+        assert!(outlet.poll_some(&context).is_pending());
+        assert_eq!(outlet.take_all(), Vec::<Bytes>::new());
+        assert_eq!(inlet.take_back(), [chunk("a")]);
+        assert_eq!(take(&outlet), Poll::Ready(Err(End::Replaced)), "it may say goodbye");
+    }
+
+    #[test]
     fn what_was_given_back_cannot_leave() {
         let (inlet, outlet) = pipe(100);
         assert!(inlet.put(&chunk("a")));
@@ -469,6 +539,8 @@ mod tests {
         assert!(inlet.poll_settled(&context).is_ready());
         assert!(inlet.put(&chunk("a")));
         assert!(inlet.poll_settled(&context).is_ready(), "it is not on its way");
+        assert!(take(&outlet).is_pending(), "nor may it be now");
+        inlet.go_on();
         outlet.take_all();
         assert!(inlet.poll_settled(&context).is_pending());
         assert!(outlet.pass(true, || Poll::Ready(Ok(1))).is_ready());
@@ -479,6 +551,7 @@ mod tests {
         assert!(inlet.poll_settled(&context).is_pending());
         assert!(flush(&outlet).is_ready());
         assert!(inlet.poll_settled(&context).is_ready());
+        inlet.go_on();
         assert!(inlet.put(&chunk("b")));
         outlet.take_all();
         drop(outlet);

@@ -5,10 +5,10 @@ use crate::raw::RawSocket;
 use crate::stage::{DEADLINE, Stage};
 use crate::transports::{publish_long, stage};
 use crate::transports_ends::{ask_raw, unchunked};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Events that no reader's kernel takes all of, nor what waits before it.
@@ -74,6 +74,14 @@ fn whole(bytes: &[u8], end: &str) -> Vec<u64> {
     let lines = whole.lines().filter_map(|line| line.split_once(r#","offset":"#));
     let numbers = lines.map(|(_, rest)| rest.split(',').next().expect("a number"));
     numbers.map(|number| number.parse().expect("a number")).collect()
+}
+
+/// All that a reader is sent that asks, and says at once that this was all.
+async fn ask_and_part(stage: &Stage, session: &str, way: &str) -> String {
+    let raw = RawSocket::connect(stage.address).await;
+    let mut stream = ask_raw(raw.stream, session, way).await;
+    stream.shutdown().await.expect("half an end");
+    unchunked(&RawSocket::new(stream).rest().await)
 }
 
 /// What readers of lines bring until the last event.
@@ -150,6 +158,92 @@ async fn an_answer_to_a_poll_that_came_in_part_comes_again_whole() {
     for part in [cut_off(dead).await, cut_off(replaced.stream).await] {
         assert!(!part.ends_with(b"]"), "a part of it");
     }
+    stage.end().await;
+}
+
+/// Events that come last, and so tell that nothing else will.
+const LAST: usize = 3;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_back_outlasts_readers_that_are_gone_before_they_get_any() {
+    let stage = impatient("1048576").await;
+    let session = stage.session(&stage.alice).await;
+    stage.follow(&session, "/acme/door").await;
+    for (round, way) in (1..).zip(["streaming", "events", "streaming"]) {
+        publish_long(&stage, MANY).await;
+        let dead = halt(&stage, &session, "polling").await;
+        stage.until_metric("peers_dead_total", round).await;
+        let parted = ask_and_part(&stage, &session, way).await;
+        let lines = parted.lines().map(|line| line.trim_start_matches("data: "));
+        let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut came = offsets(&lines.collect::<Vec<_>>());
+        publish_long(&stage, LAST).await;
+        let last = (MANY + LAST) as u64 * round;
+        while came.last() != Some(&last) {
+            came.extend(offsets(&stage.poll(&session).await));
+        }
+        let first = last - (MANY + LAST) as u64 + 1;
+        assert_eq!(came, (first..=last).collect::<Vec<_>>(), "{way}");
+        drop(dead);
+    }
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_goodbye_outlasts_readers_that_are_gone_before_they_get_it() {
+    const POLLS: usize = 20;
+    let stage = stage(&["--poll-time", "10ms"]).await;
+    for way in ["streaming", "events", "streaming"] {
+        let session = stage.session(&stage.alice).await;
+        stage.follow(&session, "/acme/door").await;
+        let listed = stage.get("/v5.0/acme/connection").await["connections"].take();
+        let path = format!("/v5.0/acme/connection/{}", listed[0]["id"].as_str().expect("an id"));
+        assert_eq!(stage.request("DELETE", &path, Some(&stage.alice), "").await.status, 200);
+        stage.until_metric("connections", 0).await;
+        let mut said = ask_and_part(&stage, &session, way).await;
+        for _ in 0..POLLS {
+            said += &Value::from(stage.poll(&session).await).to_string();
+        }
+        assert_eq!(
+            said.matches(r#""reason":"connection.closed""#).count(),
+            1,
+            "{way}: {said}"
+        );
+        stage.until_metric("connections", 0).await;
+    }
+    stage.end().await;
+}
+
+/// Bytes that an answer to a poll may have, as the server counts, and one chunk of as many as it joins.
+const POLL_BYTES: usize = 262_144 + 65_536;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_to_polls_do_not_grow_with_the_answers_that_nobody_read() {
+    const ROUNDS: usize = 6;
+    let stage = Stage::with(&["--session-ttl", "1s", "--max-outbox-bytes", "131072"]).await;
+    stage.add_stream(&stage.alice, "/acme/door", 10_000).await;
+    let session = stage.session(&stage.alice).await;
+    stage.follow(&session, "/acme/door").await;
+    for _ in 0..ROUNDS {
+        publish_long(&stage, MANY).await;
+    }
+    let mut unread = Vec::new();
+    for round in 0..ROUNDS {
+        let mut raw = RawSocket::new(halt(&stage, &session, "polling").await);
+        let head = raw.head().await.to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let length: usize = length.expect("a length").parse().expect("a number");
+        assert!(length < POLL_BYTES, "{round}: {length}");
+        unread.push(raw);
+    }
+    let mut came = Vec::new();
+    while came.len() < MANY * ROUNDS {
+        let text = stage.poll(&session).await;
+        assert!(Value::from(text.clone()).to_string().len() < POLL_BYTES);
+        came.extend(offsets(&text));
+    }
+    assert_eq!(came, (1..=(MANY * ROUNDS) as u64).collect::<Vec<_>>());
+    drop(unread);
     stage.end().await;
 }
 

@@ -19,6 +19,7 @@ use bytes::{Bytes, BytesMut};
 use std::future::pending;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// What a standing conversation is asked for, and how it answers.
@@ -40,21 +41,6 @@ impl Errands {
             Errand::Request { .. } | Errand::TakeUp | Errand::HandOver { .. } => None,
         });
         inlets.last()
-    }
-}
-
-/// What was said and nobody has taken. The parts stay apart, because each is bounded by itself.
-pub struct Unsaid {
-    /// What came back from a response, the oldest.
-    pub returned: Vec<Bytes>,
-    /// What waits for a response.
-    pub queued: Vec<Bytes>,
-}
-
-impl Unsaid {
-    /// All of it, in order.
-    pub fn chunks(&self) -> impl Iterator<Item = &Bytes> {
-        self.returned.iter().chain(&self.queued)
     }
 }
 
@@ -92,13 +78,17 @@ impl Conversation {
         while !self.is_over() {
             match self.next(&mut errands).await {
                 Next::Errand(Some(errand)) => {
-                    self.relay().settled().await;
+                    // These take what is said from who reads.
+                    if matches!(errand, Errand::Attach { .. } | Errand::HandOver { .. }) {
+                        self.relay().settled().await;
+                    }
                     match &errands {
                         // It ended just now, and only has to part.
                         _ if self.is_over() => late = Some(errand),
                         Some(errands) => (errands.answer)(&self, errand),
                         None => {}
                     }
+                    self.relay().go_on();
                     pump::flush(&self.desk, self.key);
                 }
                 // Its session has lapsed, and is forgotten.
@@ -129,7 +119,7 @@ impl Conversation {
 
     /// Nobody takes what is said any more.
     fn detach(&self, parting: Parting, stands: bool) {
-        self.relay().detach();
+        self.put_unsaid(self.relay().detach());
         if parting == Parting::Dead {
             self.seat.broker().metrics().peers_dead.inc();
         }
@@ -161,20 +151,20 @@ impl Conversation {
     }
 
     /// Takes out everything that was said and that nobody has taken; a response that was there ends.
-    pub fn take_unsaid(&self) -> Unsaid {
-        self.relay().detach();
-        let returned = self.relay().take_returned();
-        let mut queued = Vec::new();
+    pub fn take_unsaid(&self) -> Vec<Bytes> {
+        let mut unsaid = self.relay().detach();
         if let Some(connection) = self.desk.shard.borrow_mut().get_mut(self.key) {
-            queued = connection.outbox.take().0;
+            unsaid.extend(connection.outbox.take().0);
         }
-        Unsaid { returned, queued }
+        unsaid
     }
 
-    /// Gives back what was taken out, or what is left of it, before anything else is said.
-    pub fn put_unsaid(&self, unsaid: Unsaid) {
-        self.relay().put_back(unsaid.returned);
-        unsaid.queued.into_iter().for_each(|chunk| self.reply(chunk));
+    /// Gives back what was taken out, or what is left of it: it waits before all else, and takes up room.
+    pub fn put_unsaid(&self, unsaid: Vec<Bytes>) {
+        if let Some(connection) = self.desk.shard.borrow_mut().get_mut(self.key) {
+            connection.outbox.put_back(unsaid);
+            pump::note(connection);
+        }
     }
 
     /// Tells where a new subscription begins, to who keeps places.
@@ -190,26 +180,44 @@ impl Conversation {
     }
 
     /// Whoever takes what is said gets the rest, the goodbye last. Of what stands for its session, who came too
-    /// `late` gets the goodbye, too; if nobody is there, the session keeps it.
+    /// `late` gets the goodbye, too; if nobody is there to read it, the session keeps it.
     fn finish(&self, stands: bool, late: Option<Inlet>) {
-        self.seat.broker().unsubscribe_all(&self.desk, self.key);
+        let broker = self.seat.broker();
+        broker.unsubscribe_all(&self.desk, self.key);
         let (mut rest, mut was_dismissed) = (Vec::new(), false);
         if let Some(connection) = self.desk.shard.borrow_mut().get_mut(self.key) {
             rest = connection.outbox.take().0;
             was_dismissed = connection.closing;
         }
-        let goodbye = rest.last().filter(|_| stands && was_dismissed).cloned();
-        match (goodbye, late, self.seat.session()) {
-            (Some(goodbye), Some(inlet), _) => inlet.force([Piece::Chunk(goodbye)]),
-            (Some(goodbye), None, Some(session)) if !self.is_attached() => {
-                self.seat.broker().keep_goodbye(session, goodbye);
+        let reader = self.relay().release();
+        let goodbye = rest.last().cloned();
+        // It may have gone ahead to who reads.
+        let goodbye = goodbye.or_else(|| reader.as_ref().and_then(Inlet::last));
+        let goodbye = goodbye.filter(|_| stands && was_dismissed);
+        match (goodbye, late, reader) {
+            (Some(goodbye), Some(late), reader) => {
+                drop(reader.map(|reader| reader.finish(rest)));
+                self.say_last(late, vec![goodbye]);
             }
-            _ => {}
+            (Some(_), None, Some(reader)) => self.say_last(reader, rest),
+            (Some(goodbye), None, None) => _ = self.seat.session().map(|session| broker.keep_goodbye(session, goodbye)),
+            (None, _, reader) => drop(reader.map(|reader| reader.finish(rest))),
         }
-        self.relay().finish(rest);
         if let Some(session) = self.seat.session() {
-            self.seat.broker().sit_down(session);
+            broker.sit_down(session);
         }
         self.log_end();
+    }
+
+    /// Says these words there, and no more. If the goodbye, the last of them, does not leave, the session keeps it
+    /// for who reads next.
+    pub fn say_last(&self, inlet: Inlet, words: Vec<Bytes>) {
+        let (broker, session) = (Arc::clone(self.seat.broker()), self.seat.session().copied());
+        let unread = inlet.finish(words);
+        actix_rt::spawn(async move {
+            if let (Some(goodbye), Some(session)) = (unread.await.pop(), session) {
+                broker.keep_goodbye(&session, goodbye);
+            }
+        });
     }
 }

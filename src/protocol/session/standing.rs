@@ -14,7 +14,7 @@ use crate::domain::event::Wire;
 use crate::domain::id::StreamId;
 use crate::domain::position::{Offset, Position};
 use crate::domain::stream::Target;
-use crate::protocol::conversation::{Conversation, Errands, Unsaid};
+use crate::protocol::conversation::{Conversation, Errands};
 use crate::protocol::frame;
 use crate::protocol::line::Ending;
 use crate::protocol::pump::{self, Desk};
@@ -155,7 +155,7 @@ fn attach(at: &Conversation, inlet: Inlet, seen: &[(StreamId, Position)], keeps_
     let session = at.seat.session();
     if let Some(goodbye) = session.and_then(|session| at.seat.broker().take_goodbye(session)) {
         // It is all that this response brings: its reader begins anew, knowing why.
-        return inlet.force([Piece::Chunk(goodbye)]);
+        return at.say_last(inlet, vec![goodbye]);
     }
     take_up_kept(at);
     let mut unsaid = at.take_unsaid();
@@ -163,7 +163,7 @@ fn attach(at: &Conversation, inlet: Inlet, seen: &[(StreamId, Position)], keeps_
     if !seen.is_empty() {
         back = pass_over(at, &mut unsaid, seen);
     }
-    let firsts = firsts(unsaid.chunks());
+    let firsts = firsts(&unsaid);
     at.put_unsaid(unsaid);
     for (stream, position) in back {
         go_back(at, &stream, position);
@@ -185,7 +185,7 @@ fn attach(at: &Conversation, inlet: Inlet, seen: &[(StreamId, Position)], keeps_
 
 /// Drops the lines that a reader has seen. Returns from where it is to go on in streams whose lines that
 /// wait do not begin right there; those are dropped, too. Streams that are not followed any more stay so.
-fn pass_over(at: &Conversation, unsaid: &mut Unsaid, seen: &[(StreamId, Position)]) -> Vec<(StreamId, Position)> {
+fn pass_over(at: &Conversation, unsaid: &mut Vec<Bytes>, seen: &[(StreamId, Position)]) -> Vec<(StreamId, Position)> {
     let broker = at.seat.broker();
     let followed = broker.all_followed(&at.desk, at.key);
     let (mut passed, mut back) = (HashMap::new(), Vec::new());
@@ -199,15 +199,14 @@ fn pass_over(at: &Conversation, unsaid: &mut Unsaid, seen: &[(StreamId, Position
             back.push((*stream, *position));
         }
     }
-    unsaid.returned = after(&unsaid.returned, &passed);
-    unsaid.queued = after(&unsaid.queued, &passed);
+    *unsaid = after(unsaid, &passed);
     back
 }
 
 /// Whether the lines that wait lead from where the reader is to what is followed, without a hole.
-fn joins(unsaid: &Unsaid, followed: &Followed, position: Position) -> bool {
+fn joins(unsaid: &[Bytes], followed: &Followed, position: Position) -> bool {
     let mut at = position.offset;
-    for line in unsaid.chunks().flat_map(wire::lines) {
+    for line in unsaid.iter().flat_map(wire::lines) {
         let told = Told::read(wire::text(&line));
         if let (Some((stream, first)), Some((_, last))) = (told.first(), told.last())
             && stream == followed.stream
@@ -244,9 +243,9 @@ fn go_back(at: &Conversation, stream: &StreamId, position: Position) {
 }
 
 /// The first place of each stream that lines are about.
-fn firsts<'a>(chunks: impl Iterator<Item = &'a Bytes>) -> HashMap<StreamId, Offset> {
+fn firsts(chunks: &[Bytes]) -> HashMap<StreamId, Offset> {
     let mut firsts = HashMap::new();
-    for line in chunks.flat_map(wire::lines) {
+    for line in chunks.iter().flat_map(wire::lines) {
         if let Some((stream, first)) = Told::read(wire::text(&line)).first() {
             firsts.entry(stream).or_insert(first);
         }
@@ -266,7 +265,7 @@ fn begin_before(followed: &mut [Followed], firsts: &HashMap<StreamId, Offset>) {
 fn hand_over(at: &Conversation, answer: oneshot::Sender<Estate>) {
     let estate = Estate {
         followed: at.seat.broker().leave_behind(&at.desk, at.key),
-        lines: at.take_unsaid().chunks().cloned().collect(),
+        lines: at.take_unsaid(),
     };
     at.end(Ending::Refused(Code::SessionMoved));
     if let Err(estate) = answer.send(estate) {
@@ -277,7 +276,7 @@ fn hand_over(at: &Conversation, answer: oneshot::Sender<Estate>) {
 /// Nobody takes it: it is kept for who comes next.
 fn lay_down(seat: &Seat, estate: Estate) {
     let Estate { mut followed, lines } = estate;
-    begin_before(&mut followed, &firsts(lines.iter()));
+    begin_before(&mut followed, &firsts(&lines));
     seat.keep(Leaving::for_good(followed));
 }
 
