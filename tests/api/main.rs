@@ -67,4 +67,5 @@ mod transports_ends;
 mod transports_refused;
 mod under_fire;
 mod waits;
+mod wandering;
 mod when_slow;
