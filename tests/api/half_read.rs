@@ -44,7 +44,7 @@ async fn impatient(max_outbox_bytes: &str) -> Stage {
 const LOOKS: usize = 20;
 
 /// Waits until something waits for a session's only reader and stays.
-async fn until_stuck(stage: &Stage) {
+pub async fn until_stuck(stage: &Stage) {
     let stuck = async {
         let (mut before, mut same) = (json!(null), 0);
         while same < LOOKS {
@@ -220,7 +220,7 @@ const POLL_BYTES: usize = 262_144 + 65_536;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_to_polls_do_not_grow_with_the_answers_that_nobody_read() {
     const ROUNDS: usize = 6;
-    let stage = Stage::with(&["--session-ttl", "1s", "--max-outbox-bytes", "131072"]).await;
+    let mut stage = Stage::with(&["--max-outbox-bytes", "131072"]).await;
     stage.add_stream(&stage.alice, "/acme/door", 10_000).await;
     let session = stage.session(&stage.alice).await;
     stage.follow(&session, "/acme/door").await;
@@ -244,13 +244,14 @@ async fn answers_to_polls_do_not_grow_with_the_answers_that_nobody_read() {
     }
     assert_eq!(came, (1..=(MANY * ROUNDS) as u64).collect::<Vec<_>>());
     drop(unread);
-    stage.end().await;
+    // The session outlasts its readers.
+    stage.stop().await;
 }
 
 /// Readers of all kinds that stop anywhere and are taken over from, while others publish without pause.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_line_comes_whole_once_and_in_order_wherever_readers_stop() {
-    let stage = Arc::new(Stage::with(&["--session-ttl", "1s", "--max-outbox-bytes", "65536"]).await);
+    let stage = Arc::new(Stage::with(&["--max-outbox-bytes", "65536"]).await);
     stage.add_stream(&stage.alice, "/acme/door", 100_000).await;
     let session = stage.session(&stage.alice).await;
     stage.follow(&session, "/acme/door").await;
@@ -297,8 +298,9 @@ async fn every_line_comes_whole_once_and_in_order_wherever_readers_stop() {
         false => came.extend(rest(lines, last).await),
     }
     assert_eq!(came, (1..=last).collect::<Vec<_>>());
-    let Ok(stage) = Arc::try_unwrap(stage) else {
+    let Ok(mut stage) = Arc::try_unwrap(stage) else {
         panic!("nobody else has it");
     };
-    stage.end().await;
+    // The session outlasts its readers.
+    stage.stop().await;
 }

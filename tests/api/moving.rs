@@ -1,5 +1,6 @@
 //! A session moves between its transports, and loses nothing by it.
 
+use crate::half_read::until_stuck;
 use crate::outflow::{Outflow, offsets};
 use crate::raw::{CLOSE, RawSocket, close_payload};
 use crate::stage::Socket;
@@ -256,6 +257,7 @@ async fn what_was_not_written_to_a_lost_socket_comes_by_the_next_poll() {
         publish_long(&stage, 10).await;
         last += 10;
     }
+    until_stuck(&stage).await;
     let watched = stage.get("/v5.0/acme/connection").await["connections"][0].take();
     let [sent, waiting] = ["sent", "waiting"].map(|name| watched[name].as_u64().expect("a number"));
     assert!(waiting > length, "{watched}");
@@ -287,6 +289,7 @@ async fn what_waits_for_a_socket_that_says_goodbye_comes_by_the_next_poll_and_no
         publish_long(&stage, 10).await;
         last += 10;
     }
+    until_stuck(&stage).await;
     let watched = stage.get("/v5.0/acme/connection").await["connections"][0].take();
     let sent = watched["sent"].as_u64().expect("a number");
     slow.send_frame(CLOSE, &close_payload(1000, "")).await;

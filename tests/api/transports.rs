@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// A stage on which sessions lapse soon, so that nothing of them is left in the end.
 pub async fn stage(more: &[&str]) -> Stage {
-    let stage = Stage::with(&[&["--session-ttl", "1s"], more].concat()).await;
+    let stage = Stage::with(&[&["--session-ttl", "3s"], more].concat()).await;
     stage.add_stream(&stage.alice, "/acme/door", 1_000).await;
     stage.add_stream(&stage.alice, "/acme/window", 1_000).await;
     stage
