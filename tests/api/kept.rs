@@ -146,6 +146,31 @@ async fn who_reads_already_goes_on_with_what_a_socket_followed_that_ends() {
     stage.end().await;
 }
 
+/// What it follows itself it goes on with, and is told no place that lines which wait have not reached.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_follows_the_same_as_a_socket_that_ends_is_told_nothing_anew() {
+    let stage = stage(&[]).await;
+    let session = stage.session(&stage.alice).await;
+    stage.follow(&session, "/acme/door").await;
+    let mut reader = Outflow::open(&stage, &session, "events").await;
+    publish(&stage, "/acme/door", 1).await;
+    let first = reader.event().await;
+    drop(reader);
+    // What it opens takes over what the session follows, so another one follows the same then.
+    let mut socket = stage.connect(&session).await;
+    socket.subscribe("/acme/door").await;
+    let mut reader = Outflow::open_with(&stage, &session, "events", &[("last-event-id", &first.id)]).await;
+    stage.follow(&session, "/acme/door").await;
+    publish(&stage, "/acme/door", 1).await;
+    reader.event().await;
+    close(socket).await;
+    publish(&stage, "/acme/door", 1).await;
+    let next = reader.message().await.expect("a message, not the end");
+    assert!(next.data.contains(r#""offset":3,"#), "{next:?}");
+    drop(reader);
+    stage.end().await;
+}
+
 /// The place of the next event, whichever way it comes.
 async fn next_offset(reader: &mut Outflow) -> u64 {
     loop {

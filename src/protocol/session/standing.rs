@@ -98,12 +98,15 @@ fn take_up(at: &Conversation, followed: &Followed) {
     if matches!(followed.wire, Wire::Drops | Wire::DropLines) {
         call_events_drops(at);
     }
+    let is_new = !broker.is_following(&at.desk, at.key, &Target::Id(followed.stream));
     let taken = broker.take_up(&at.desk, at.key, &at.seat.access, followed);
     match taken {
-        Ok(subscribed) => {
+        Ok(subscribed) if is_new => {
             at.tell_place(place(&subscribed));
             tell(at, &subscribed);
         }
+        // It goes on where it is, of which its reader knows.
+        Ok(_) => {}
         Err(refusal) => {
             broker.metrics().count_refusal(refusal.code);
             let text = format!("{} is not followed any more: {refusal}", followed.stream);
