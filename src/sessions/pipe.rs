@@ -156,6 +156,7 @@ fn listen(place: &mut Option<Waker>, context: &Context<'_>) {
 
 impl Inlet {
     /// Adds a chunk if there is room, and returns whether there was.
+    #[cfg(test)]
     pub fn put(&self, chunk: &Bytes) -> bool {
         self.fill([chunk]) > 0
     }

@@ -1,6 +1,6 @@
 //! HTTP readers that stop reading midway: what had not left whole comes to the next one, and nothing else.
 
-use crate::outflow::{Outflow, offsets};
+use crate::outflow::{Outflow, offsets, places};
 use crate::raw::RawSocket;
 use crate::stage::{DEADLINE, Stage};
 use crate::transports::{publish_long, stage};
@@ -71,9 +71,7 @@ async fn cut_off(stream: TcpStream) -> Vec<u8> {
 fn whole(bytes: &[u8], end: &str) -> Vec<u64> {
     let body = unchunked(bytes);
     let (whole, _) = body.rsplit_once(end).expect("something whole");
-    let lines = whole.lines().filter_map(|line| line.split_once(r#","offset":"#));
-    let numbers = lines.map(|(_, rest)| rest.split(',').next().expect("a number"));
-    numbers.map(|number| number.parse().expect("a number")).collect()
+    places(whole)
 }
 
 /// All that a reader is sent that asks, and says at once that this was all.

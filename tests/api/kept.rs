@@ -1,7 +1,7 @@
 //! What is kept of a session between two transports, and who is told of what is not.
 
 use crate::moving::close;
-use crate::outflow::{Outflow, offsets};
+use crate::outflow::{Outflow, offsets, places};
 use crate::stage::{Socket, Stage};
 use crate::transports::{publish, stage};
 use serde_json::{Value, json};
@@ -174,10 +174,9 @@ async fn who_follows_the_same_as_a_socket_that_ends_is_told_nothing_anew() {
 /// The place of the next event, whichever way it comes.
 async fn next_offset(reader: &mut Outflow) -> u64 {
     loop {
-        let text = reader.any_line().await.expect("a line, not the end");
-        if let Some((_, rest)) = text.split_once(r#""offset":"#) {
-            let number = rest.split(',').next().expect("a number");
-            return number.parse().expect("a number");
+        let line = reader.any_line().await.expect("a line, not the end");
+        if let Some(offset) = places(&line).first() {
+            return *offset;
         }
     }
 }

@@ -150,6 +150,14 @@ impl Stage {
     }
 }
 
+/// The offsets of events in whole lines, or in messages of Server-Sent Events.
+pub fn places(text: &str) -> Vec<u64> {
+    let lines = text.lines().map(|line| line.strip_prefix("data: ").unwrap_or(line));
+    let events = lines.filter(|line| line.starts_with(r#"{"type":"message""#));
+    let values: Vec<_> = events.map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    offsets(&values)
+}
+
 /// The offsets of events.
 pub fn offsets(events: &[Value]) -> Vec<u64> {
     let events = events

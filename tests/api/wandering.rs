@@ -2,7 +2,7 @@
 //! comes once and in order, whatever the way before did.
 
 use crate::moving::close;
-use crate::outflow::{Outflow, offsets};
+use crate::outflow::{Outflow, offsets, places};
 use crate::stage::Stage;
 use crate::transports::publish_long;
 use rand::rngs::StdRng;
@@ -72,14 +72,6 @@ impl Wanderer<'_> {
         }
         self.reader = Some(reader);
     }
-}
-
-/// The offsets of events in lines, or in messages of Server-Sent Events.
-fn places(text: &str) -> Vec<u64> {
-    let lines = text.lines().map(|line| line.strip_prefix("data: ").unwrap_or(line));
-    let events = lines.filter(|line| line.starts_with(r#"{"type":"message""#));
-    let values: Vec<_> = events.map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    offsets(&values)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

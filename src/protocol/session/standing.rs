@@ -322,7 +322,8 @@ fn inherit(at: &Conversation, estate: Estate) {
 mod tests {
     use super::*;
 
-    fn event(stream: StreamId, offset: u64) -> String {
+    /// An event as it is told, of about half a kilobyte.
+    pub(super) fn event(stream: StreamId, offset: u64) -> String {
         let elems = "x".repeat(500);
         format!(r#"{{"type":"message","resource":"{stream}","offset":{offset},"value":"{elems}"}}"#)
     }

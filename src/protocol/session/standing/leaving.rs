@@ -106,11 +106,7 @@ fn place(head: u8, payload: &[u8]) -> Option<(StreamId, Offset)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn event(stream: StreamId, offset: u64) -> String {
-        let elems = "x".repeat(500);
-        format!(r#"{{"type":"message","resource":"{stream}","offset":{offset},"value":"{elems}"}}"#)
-    }
+    use crate::protocol::session::standing::tests::event;
 
     #[test]
     fn what_was_not_sent_whole_was_not_read() {
